@@ -1,0 +1,61 @@
+"""What happens to every request before a view sees it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from .logs import request_id
+
+logger = logging.getLogger("memory_service.request")
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+ACCEPTED_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+QUIET_PATHS = ("/healthz", "/readyz", "/static/")
+
+
+class RequestId:
+    """Takes the caller's X-Request-ID where it is harmless, makes one where not, and logs one line a request."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        token = request_id.set(given if ACCEPTED_ID.match(given) else uuid.uuid4().hex)
+        start = time.perf_counter()
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request_id.get()
+            if not request.path.startswith(QUIET_PATHS):
+                self._log(request, response, 1000 * (time.perf_counter() - start))
+            return response
+        finally:
+            request_id.reset(token)
+
+    def _log(self, request: HttpRequest, response: HttpResponse, duration_ms: float) -> None:
+        extra = {
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "duration_ms": round(duration_ms, 1),
+        }
+        logger.info("%s %s %s", request.method, request.path, response.status_code, extra=extra)
+
+
+class CollapseSlashes:
+    """`//v1/ping/` is `/v1/ping/`: a client's host that ends in a slash asks for the former."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "//" in request.path_info:
+            request.path_info = re.sub(r"/{2,}", "/", request.path_info)
+            request.path = re.sub(r"/{2,}", "/", request.path)
+        return self.get_response(request)

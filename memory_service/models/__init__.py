@@ -1,0 +1,39 @@
+"""Tables, their constraints and their chainable queries."""
+
+from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
+from .embedding import Embedding, EmbeddingProfile
+from .memory import (
+    Entity,
+    Memory,
+    MemoryEntity,
+    MemoryRevision,
+    MemorySource,
+    MemoryState,
+    Posting,
+    hash_text,
+)
+from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
+
+__all__ = [
+    "ApiKey",
+    "CompletionUsage",
+    "Embedding",
+    "EmbeddingProfile",
+    "Entity",
+    "Event",
+    "EventStatus",
+    "ExtractionPolicy",
+    "Membership",
+    "Memory",
+    "MemoryEntity",
+    "MemoryRevision",
+    "MemorySource",
+    "MemoryState",
+    "Message",
+    "Organisation",
+    "Posting",
+    "Project",
+    "Scope",
+    "Session",
+    "hash_text",
+]
