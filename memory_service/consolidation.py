@@ -1,0 +1,315 @@
+"""Candidates against stored memories: what is new is added, what is known gains a source, what changed is closed.
+
+`decide` asks the project's policy (policies.py); `apply` writes its decisions. Both run while the caller holds the
+scope's lock, so no other event of the scope changes what they read. Nothing is destroyed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db import connection
+from django.utils import timezone
+
+from . import policies
+from .embedding import Vectors, embed_texts, serving_profile, to_literal
+from .extraction.types import Candidate, EntityMention, Usage
+from .llm import LLMConfig
+from .models import (
+    Entity,
+    Event,
+    Memory,
+    MemoryEntity,
+    MemoryRevision,
+    MemorySource,
+    MemoryState,
+    Message,
+    Scope,
+    hash_text,
+)
+from .models.conversation import MAX_NAME_CHARS
+from .policies import Decision, Neighbour
+from .storage import prepare, rewrite_index, write_index
+
+NUM_NEIGHBOURS = 10  # s of the Mem0 paper, section 2.1
+POSITIONS_PER_MESSAGE = 1000  # room for the parts of a long message
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an event came to: the protocol's results, in order."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, memory: Memory, event: str) -> None:
+        self.results.append({"id": str(memory.public_id), "data": {"memory": memory.text}, "event": event})
+
+
+def decide(
+    scope: Scope,
+    candidates: Sequence[Candidate],
+    vectors: Vectors,
+    *,
+    policy: policies.Policy,
+    llm: LLMConfig | None,
+) -> tuple[list[Decision], list[Usage]]:
+    """One decision for each candidate, in order. Raises what the LLM's door raises."""
+    neighbours = [
+        find_neighbours(scope, vector) if candidate.kind != "episodic" else []
+        for candidate, vector in zip(candidates, vectors, strict=True)
+    ]
+    if policy == "two_phase" and llm is not None:
+        return _decide_two_phase(llm, candidates, neighbours)
+    return policies.decide_local(candidates, neighbours, policy=policy), []
+
+
+def _decide_two_phase(
+    llm: LLMConfig, candidates: Sequence[Candidate], neighbours: Sequence[Sequence[Neighbour]]
+) -> tuple[list[Decision], list[Usage]]:
+    """The model judges facts; what was said stays as it was said."""
+    facts = [i for i, candidate in enumerate(candidates) if candidate.kind != "episodic"]
+    decisions = policies.decide_local(candidates, neighbours, policy="two_phase")
+    judged, usage = policies.decide_two_phase(llm, [candidates[i] for i in facts], [neighbours[i] for i in facts])
+    for i, decision in zip(facts, judged, strict=True):
+        decisions[i] = decision
+    return decisions, usage
+
+
+def find_neighbours(scope: Scope, vector: np.ndarray[Any, Any]) -> list[Neighbour]:
+    """The live facts of the scope nearest to a vector, exactly: they are a small part of its memories."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH facts AS MATERIALIZED (SELECT id, text, valid_at, subject, attribute, value "
+            "FROM memory_service_memory WHERE scope_id = %s AND state = 'live' AND kind <> 'episodic') "
+            "SELECT f.id, f.text, 1 - (e.vector <=> %s::vector) AS similarity, f.valid_at, f.subject, f.attribute, "
+            "f.value FROM facts f JOIN memory_service_embedding e ON e.memory_id = f.id AND e.profile_id = %s "
+            "ORDER BY similarity DESC LIMIT %s",
+            [scope.pk, to_literal(vector), serving_profile().pk, NUM_NEIGHBOURS],
+        )
+        return [Neighbour(*row) for row in cursor.fetchall()]
+
+
+def apply(event: Event, decisions: Sequence[Decision], vectors: Vectors, messages: Iterable[Message]) -> Outcome:
+    """Writes the decisions in the caller's transaction. vectors: (N, D), one for each decision's candidate."""
+    return _Writer(event, {message.pk: message for message in messages}).write(decisions, vectors)
+
+
+def quarantine(event: Event, candidates: Sequence[Candidate], vectors: Vectors, messages: Iterable[Message]) -> None:
+    """Keeps what could not be grounded where no search returns it."""
+    writer = _Writer(event, {message.pk: message for message in messages})
+    memories = [writer.build(candidate) for candidate in candidates]
+    for memory in memories:
+        memory.state = MemoryState.QUARANTINED
+    Memory.objects.bulk_create(memories)
+    write_index(memories, vectors)
+    writer.link_sources((m, c) for m, c in zip(memories, candidates, strict=True) if c.grounding)
+
+
+class _Writer:
+    """The rows of one event."""
+
+    def __init__(self, event: Event, messages: dict[int, Message]) -> None:
+        assert event.scope is not None  # only ADD events come here
+        self.event, self.scope, self.messages = event, event.scope, messages
+        self.options: dict[str, Any] = event.options
+        self.outcome = Outcome()
+        self.now = timezone.now()
+
+    def write(self, decisions: Sequence[Decision], vectors: Vectors) -> Outcome:
+        added: list[tuple[Memory, Candidate]] = []
+        rows: list[int] = []
+        known = self._known_texts(decisions)
+        sourced: list[tuple[Memory, Candidate]] = []
+        closing: list[tuple[Decision, Memory]] = []
+        targets = Memory.objects.select_for_update().in_bulk([d.target_id for d in decisions if d.target_id])
+        for row, decision in enumerate(decisions):
+            candidate, target = decision.candidate, targets.get(decision.target_id or 0)
+            if decision.operation == "NONE":
+                if target:
+                    sourced.append((target, candidate))
+                continue
+            if decision.operation == "UPDATE" and target and not target.immutable:
+                self._update(target, decision)
+                sourced.append((target, candidate))
+                continue
+            key = self._key(candidate)
+            if key in known:
+                sourced.append((known[key], candidate))
+                continue
+            memory = self.build(candidate)
+            known[key] = memory
+            added.append((memory, candidate))
+            rows.append(row)
+            if decision.operation == "INVALIDATE" and target and not target.immutable:
+                closing.append((decision, memory))
+        self._add(added, vectors[rows])
+        for decision, memory in closing:
+            self._close(targets[decision.target_id or 0], by=memory, decision=decision)
+        self.link_sources([*added, *sourced])
+        self._link_entities(added)
+        self._revise_added(added, {id(d.candidate): d for d in decisions})
+        return self.outcome
+
+    def _key(self, candidate: Candidate) -> tuple[str | None, str]:
+        return self._run_id(candidate), hash_text(candidate.text)
+
+    def _known_texts(self, decisions: Sequence[Decision]) -> dict[tuple[str | None, str], Memory]:
+        hashes = [hash_text(d.candidate.text) for d in decisions]
+        found = Memory.objects.live().filter(scope=self.scope, text_hash__in=hashes)
+        return {(memory.run_id, memory.text_hash): memory for memory in found}
+
+    def _message(self, candidate: Candidate) -> Message | None:
+        return self.messages.get(candidate.grounding[0].message_id) if candidate.grounding else None
+
+    def _any_message(self) -> Message:
+        return next(iter(self.messages.values()))
+
+    def _run_id(self, candidate: Candidate) -> str | None:
+        message = self._message(candidate) or self._any_message()
+        return message.session.run_id
+
+    def build(self, candidate: Candidate) -> Memory:
+        message = self._message(candidate)
+        source = message or self._any_message()
+        position = None
+        if candidate.kind == "episodic" and message:
+            position = message.seq * POSITIONS_PER_MESSAGE + min(candidate.part, POSITIONS_PER_MESSAGE - 1)
+        return prepare(
+            Memory(
+                project_id=self.event.project_id,
+                scope=self.scope,
+                session=source.session,
+                user_id=self.scope.user_id,
+                agent_id=self.scope.agent_id,
+                app_id=self.scope.app_id,
+                run_id=source.session.run_id,
+                kind=candidate.kind,
+                text=candidate.text,
+                text_hash=hash_text(candidate.text),
+                speaker=(candidate.speaker or "")[:MAX_NAME_CHARS] or None,
+                position=position,
+                subject=candidate.subject,
+                attribute=candidate.attribute,
+                value=candidate.value,
+                confidence=candidate.confidence,
+                metadata=self.options.get("metadata") or {},
+                categories=list(candidate.categories),
+                immutable=bool(self.options.get("immutable")),
+                expiration_date=self.options.get("expiration_date"),
+                said_at=source.said_at,
+                valid_at=candidate.valid_at or source.said_at,
+                created_at=self.now,
+                updated_at=source.said_at,
+            )
+        )
+
+    def _add(self, added: Sequence[tuple[Memory, Candidate]], vectors: Vectors) -> None:
+        memories = [memory for memory, _ in added]
+        Memory.objects.bulk_create(memories)
+        write_index(memories, vectors)
+        for memory in memories:
+            self.outcome.record(memory, "ADD")
+
+    def _update(self, target: Memory, decision: Decision) -> None:
+        """The id stays, the text changes; the old text stands in the revision."""
+        old_text, target.text = target.text, decision.text or decision.candidate.text
+        clash = Memory.objects.live().filter(scope=self.scope, run_id=target.run_id, text_hash=hash_text(target.text))
+        if old_text == target.text or clash.exclude(pk=target.pk).exists():
+            target.text = old_text
+            return
+        replace_text(target, embed_texts([target.text]), at=self.now)
+        self._revise(target, "UPDATE", old_text, target.text, decision)
+        self.outcome.record(target, "UPDATE")
+
+    def _close(self, target: Memory, *, by: Memory, decision: Decision) -> None:
+        close(target, at=by.valid_at or by.said_at, state=MemoryState.SUPERSEDED, replaced_by=by)
+        self._revise(target, "DELETE", target.text, None, decision)
+        self.outcome.record(target, "DELETE")
+
+    def _revise(
+        self, memory: Memory, operation: str, old_text: str | None, new_text: str | None, decision: Decision
+    ) -> None:
+        MemoryRevision.objects.create(
+            memory=memory,
+            event=self.event,
+            operation=operation,
+            old_text=old_text,
+            new_text=new_text,
+            reason=decision.reason,
+            policy=decision.policy,
+            message_ids=[g.message_id for g in decision.candidate.grounding],
+            metadata=memory.metadata,
+            categories=memory.categories,
+        )
+
+    def _revise_added(self, added: Sequence[tuple[Memory, Candidate]], decisions: dict[int, Decision]) -> None:
+        MemoryRevision.objects.bulk_create(
+            MemoryRevision(
+                memory=memory,
+                event=self.event,
+                operation="ADD",
+                new_text=memory.text,
+                reason=decisions[id(candidate)].reason,
+                policy=decisions[id(candidate)].policy,
+                message_ids=[g.message_id for g in candidate.grounding],
+                metadata=memory.metadata,
+                categories=memory.categories,
+            )
+            for memory, candidate in added
+        )
+
+    def link_sources(self, pairs: Iterable[tuple[Memory, Candidate]]) -> None:
+        MemorySource.objects.bulk_create(
+            (
+                MemorySource(memory=memory, message_id=g.message_id, start=g.start, end=g.end)
+                for memory, candidate in pairs
+                for g in candidate.grounding
+            ),
+            ignore_conflicts=True,
+        )
+
+    def _link_entities(self, added: Sequence[tuple[Memory, Candidate]]) -> None:
+        mentions = {normal_name(e.name): e for _, candidate in added for e in candidate.entities}
+        if not mentions:
+            return
+        Entity.objects.bulk_create(
+            (self._entity(name, mention) for name, mention in sorted(mentions.items())), ignore_conflicts=True
+        )
+        ids = dict(Entity.objects.filter(scope=self.scope, normal_name__in=mentions).values_list("normal_name", "id"))
+        MemoryEntity.objects.bulk_create(
+            (
+                MemoryEntity(memory=memory, entity_id=ids[normal_name(mention.name)])
+                for memory, candidate in added
+                for mention in candidate.entities
+            ),
+            ignore_conflicts=True,
+        )
+
+    def _entity(self, name: str, mention: EntityMention) -> Entity:
+        return Entity(scope=self.scope, name=mention.name[:MAX_NAME_CHARS], normal_name=name, type=mention.type)
+
+
+def normal_name(name: str) -> str:
+    return " ".join(name.casefold().split())[:MAX_NAME_CHARS]
+
+
+def replace_text(memory: Memory, vectors: Vectors, *, at: datetime) -> None:
+    """Saves memory.text as it now is, with its words and its vector ((1, D)). The caller writes the revision."""
+    prepare(memory)
+    memory.text_hash = hash_text(memory.text)
+    memory.updated_at = at
+    memory.save(update_fields=["text", "text_hash", "num_terms", "updated_at"])
+    rewrite_index(memory, vectors)
+
+
+def close(memory: Memory, *, at: datetime, state: str, replaced_by: Memory | None = None) -> None:
+    """The memory stays, with its end: in the world at `at`, for us now."""
+    memory.invalid_at = max(at, memory.valid_at) if memory.valid_at else at
+    memory.expired_at = timezone.now()
+    memory.state = state
+    memory.replaced_by = replaced_by
+    memory.save(update_fields=["invalid_at", "expired_at", "state", "replaced_by"])

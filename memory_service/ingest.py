@@ -1,0 +1,536 @@
+"""Record messages; process an event: extract, consolidate, link, embed, in that order.
+
+The database is the queue: an event is a row that `record_add` writes with its messages, in one transaction, before the
+caller is answered. A Celery message only says "look at this scope". Whoever holds the scope's advisory lock drains its
+events in order; a row left RUNNING while the lock is free belonged to a worker that died, and is taken over at once.
+The claim token in the row decides who may finish it, so an event is applied once even if two believed they held it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from . import consolidation, policies, summaries
+from .embedding import Vectors, embed_texts
+from .errors import Conflict, LLMUnavailable, ServiceError
+from .extraction.llm import WINDOW_MESSAGES, extract_llm
+from .extraction.local import extract_local
+from .extraction.types import Candidate, Extraction, Grounding, SourceMessage, Usage
+from .llm import LLMConfig
+from .logs import request_id
+from .models import CompletionUsage, Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
+
+logger = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 5
+MAX_LLM_ATTEMPTS = 3  # then the local path takes over, and the event says so
+MAX_BACKOFF_S = 300.0
+BATCH_EVENTS, BATCH_MESSAGES = 16, 64  # processed together, so that their texts are embedded together
+SUMMARY_MESSAGES = 200  # taken into a summary at a time
+LOCK_NAMESPACE = 0x4D454D << 40  # "MEM": keeps our advisory locks apart from anybody else's
+
+
+@dataclass(frozen=True, slots=True)
+class EntityIds:
+    """Whom a memory belongs to. At least one is set."""
+
+    user_id: str | None = None
+    agent_id: str | None = None
+    app_id: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    role: str
+    content: str
+    said_at: datetime
+    client_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """What an add asks for. wishes: custom_instructions, custom_categories, includes, excludes of this call."""
+
+    messages: Sequence[NewMessage]
+    ids: EntityIds
+    metadata: dict[str, Any] = field(default_factory=dict)
+    infer: bool = True
+    immutable: bool = False
+    expiration_date: date | None = None
+    wishes: dict[str, Any] = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        expires = self.expiration_date.isoformat() if self.expiration_date else None
+        return {
+            "metadata": self.metadata,
+            "infer": self.infer,
+            "immutable": self.immutable,
+            "expiration_date": expires,
+            "wishes": self.wishes,
+        }
+
+
+# Recording
+
+
+@transaction.atomic
+def record_add(project: Project, request: AddRequest) -> Event:
+    """Writes session, messages and a PENDING event. The caller enqueues the scope when this has committed.
+
+    Messages whose client id is in the session already are not written again; where that is all of them, the event
+    that brought them is returned. Raises Conflict when such a message now says something else.
+    """
+    scope = find_or_make_scope(project, request.ids)
+    session, _ = Session.objects.get_or_create(scope=scope, run_id=request.ids.run_id)
+    fresh, known = _split_known(session, request.messages)
+    if known and not fresh:
+        return known[-1].event
+    event = Event.objects.create(
+        project=project,
+        scope=scope,
+        type=Event.Type.ADD,
+        options=request.options(),
+        request_id=request_id.get()[:64],
+    )
+    _write_messages(session, event, fresh)
+    return event
+
+
+def find_or_make_scope(project: Project, ids: EntityIds) -> Scope:
+    """Locks the scope's row: two adds to one scope commit in the order of their events' ids."""
+    named = {"user_id": ids.user_id, "agent_id": ids.agent_id, "app_id": ids.app_id, "run_id": None}
+    if not any(named.values()):
+        named["run_id"] = ids.run_id
+    scope, _ = Scope.objects.get_or_create(project=project, **named)
+    return Scope.objects.select_for_update(no_key=True).get(pk=scope.pk)
+
+
+def _split_known(session: Session, messages: Sequence[NewMessage]) -> tuple[list[NewMessage], list[Message]]:
+    wanted = [m.client_id for m in messages if m.client_id is not None]
+    stored = session.messages.select_related("event").filter(client_id__in=wanted) if wanted else []
+    known = {m.client_id: m for m in stored}
+    fresh: dict[Any, NewMessage] = {}
+    for i, message in enumerate(messages):
+        earlier = known.get(message.client_id) or fresh.get(message.client_id)
+        if message.client_id is None:
+            fresh[i] = message
+        elif earlier is None:
+            fresh[message.client_id] = message
+        elif (earlier.role, earlier.content) != (message.role, message.content):
+            raise Conflict(
+                f"message id {message.client_id!r} is already in this session with other words: "
+                "give the changed message an id of its own"
+            )
+    return list(fresh.values()), [known[c] for c in dict.fromkeys(wanted) if c in known]
+
+
+def _write_messages(session: Session, event: Event, messages: Sequence[NewMessage]) -> None:
+    first_seq = session.num_messages  # read under the scope's lock
+    Message.objects.bulk_create(
+        Message(
+            session=session,
+            event=event,
+            seq=first_seq + i,
+            client_id=message.client_id,
+            role=message.role,
+            name=message.name,
+            content=message.content,
+            said_at=message.said_at,
+        )
+        for i, message in enumerate(messages)
+    )
+    said = [m.said_at for m in messages]
+    session.num_messages = first_seq + len(messages)
+    if said:
+        session.first_said_at = min(filter(None, [session.first_said_at, *said]))
+        session.last_said_at = max(filter(None, [session.last_said_at, *said]))
+    session.save(update_fields=["num_messages", "first_said_at", "last_said_at"])
+
+
+# Processing
+
+
+@dataclass(slots=True)
+class Work:
+    """One claimed event on its way through the stages."""
+
+    event: Event
+    messages: list[Message]
+    policy: policies.Policy = "local"
+    llm: LLMConfig | None = None
+    extraction: Extraction = field(default_factory=Extraction)
+    vectors: Vectors = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return self.extraction.candidates
+
+    @property
+    def texts(self) -> list[str]:
+        return [c.text for c in (*self.extraction.candidates, *self.extraction.quarantined)]
+
+
+class LostClaim(Exception):
+    """Another worker took the event over; what we did for it is rolled back."""
+
+
+def drain_scope(scope_id: int) -> datetime | None:
+    """Processes the scope's events in order until none is left.
+
+    Returns when to look again, where the next event waits out a back-off; None otherwise, also when another worker
+    holds the scope: it looks again itself before it lets go for good.
+    """
+    while True:
+        with scope_lock(scope_id) as held:
+            if not held:
+                return None
+            retry_at = _drain_locked(scope_id)
+        # An event that was recorded after our last look found the lock held; so we look once more without it.
+        if retry_at is not None or not Event.objects.unfinished().filter(scope_id=scope_id).exists():
+            return retry_at
+
+
+def _drain_locked(scope_id: int) -> datetime | None:
+    while True:
+        waiting = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id")
+        first = waiting.first()
+        if first is None:
+            return None
+        if first.retry_at and first.retry_at > timezone.now():
+            return first.retry_at
+        process_batch(claim_batch(scope_id))
+
+
+@contextmanager
+def scope_lock(scope_id: int) -> Iterator[bool]:
+    """PostgreSQL drops the lock with the connection, so a worker that dies holds nothing."""
+    key = LOCK_NAMESPACE + scope_id
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
+        held = bool(cursor.fetchone()[0])
+    try:
+        yield held
+    finally:
+        if held:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def claim_batch(scope_id: int) -> list[Event]:
+    """Claims the next events of a scope whose lock we hold: several at once where no LLM call is due."""
+    ready = []
+    num_messages = 0
+    waiting = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id")
+    for event in waiting.select_related("project", "scope")[:BATCH_EVENTS]:
+        num_messages += event.messages.count()
+        alone = wants_llm(event) or event.num_attempts > 0
+        waits = event.retry_at is not None and event.retry_at > timezone.now()
+        if ready and (alone or waits or num_messages > BATCH_MESSAGES):
+            break
+        ready.append(event)
+        if alone:
+            break
+    return [event for event in ready if _claim(event)]
+
+
+def _claim(event: Event) -> bool:
+    token, now = uuid.uuid4(), timezone.now()
+    changed = (
+        Event.objects.unfinished()
+        .filter(pk=event.pk)
+        .update(
+            status=EventStatus.RUNNING,
+            claim=token,
+            num_attempts=F("num_attempts") + 1,
+            retry_at=None,
+            started_at=now,
+            updated_at=now,
+        )
+    )
+    event.claim = token
+    event.num_attempts += 1
+    return changed == 1
+
+
+def process_batch(events: Sequence[Event]) -> None:
+    """Each event ends SUCCEEDED, FAILED with a reason, or PENDING with a time to try again. Never raises for one."""
+    try:
+        works = [load(event) for event in events]
+        for work in works:
+            extract(work)
+        embed(works)
+    except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
+        if len(events) == 1:
+            record_failure(events[0], exc)
+            return
+        for event in events:  # so that only the one at fault bears it
+            process_batch([event])
+        return
+    for work in works:
+        try:
+            finish(work)
+        except Exception as exc:  # noqa: BLE001 - as above
+            record_failure(work.event, exc)
+
+
+def load(event: Event) -> Work:
+    messages = list(event.messages.select_related("session__scope").order_by("seq"))
+    work = Work(event, messages)
+    if wants_llm(event):
+        work.policy, work.llm = project_policy(event.project), llm_config()
+    return work
+
+
+def wants_llm(event: Event) -> bool:
+    return bool(event.options.get("infer", True)) and project_policy(event.project) != "local"
+
+
+def project_policy(project: Project) -> policies.Policy:
+    """What the project's policy comes to with the LLM that is, or is not, configured."""
+    if not settings.ENV.llm_model or project.extraction_policy == ExtractionPolicy.LOCAL:
+        return "local"
+    return "add_only" if project.extraction_policy == ExtractionPolicy.ADD_ONLY else "two_phase"
+
+
+def llm_config() -> LLMConfig | None:
+    env = settings.ENV
+    if not env.llm_model:
+        return None
+    return LLMConfig(
+        model=env.llm_model,
+        api_base=env.llm_api_base or None,
+        api_key=env.llm_api_key or None,
+        timeout_s=env.llm_timeout_s,
+    )
+
+
+def extract(work: Work) -> None:
+    sources = [to_source(message) for message in work.messages]
+    if not work.event.options.get("infer", True):
+        work.extraction = as_said(sources)
+        return
+    window = load_window(work)
+    work.extraction = extract_local(sources, context=window)
+    if work.llm is not None:
+        extract_with_llm(work, sources, window)
+
+
+def to_source(message: Message) -> SourceMessage:
+    role: Any = message.role
+    return SourceMessage(message.pk, role, message.content, message.said_at, message.name)
+
+
+def load_window(work: Work) -> list[SourceMessage]:
+    """The messages of the session before the new ones, oldest first."""
+    if not work.messages:
+        return []
+    first = work.messages[0]
+    before = first.session.messages.filter(seq__lt=first.seq).order_by("-seq")[:WINDOW_MESSAGES]
+    return [to_source(message) for message in reversed(before)]
+
+
+def as_said(sources: Sequence[SourceMessage]) -> Extraction:
+    """infer=false: each message as it is; system messages are no memories."""
+    return Extraction(
+        candidates=[
+            Candidate(
+                text=source.content,
+                kind="episodic",
+                grounding=(Grounding(source.id, 0, len(source.content)),),
+                speaker=source.name,
+            )
+            for source in sources
+            if source.role != "system" and source.content.strip()
+        ]
+    )
+
+
+def extract_with_llm(work: Work, sources: Sequence[SourceMessage], window: Sequence[SourceMessage]) -> None:
+    """What was said stays from the local path; its facts give way to the model's.
+
+    A model that cannot be reached is waited for, MAX_LLM_ATTEMPTS times; then, and when it refuses or talks
+    nonsense, the local facts stand and the event's notes say why.
+    """
+    try:
+        found = _ask_llm(work, sources, window)
+    except LLMUnavailable as exc:
+        if work.event.num_attempts < MAX_LLM_ATTEMPTS:
+            raise
+        _fall_back(work, exc)
+    except ServiceError as exc:
+        _fall_back(work, exc)
+    else:
+        said = [c for c in work.extraction.candidates if c.kind == "episodic"]
+        found.candidates = [*said, *found.candidates]
+        work.extraction = found
+
+
+def _ask_llm(work: Work, sources: Sequence[SourceMessage], window: Sequence[SourceMessage]) -> Extraction:
+    assert work.llm is not None  # the caller looked
+    project = work.event.project
+    asked = {
+        "custom_instructions": project.custom_instructions,
+        "custom_categories": project.custom_categories,
+    }
+    wishes = {**asked, **{k: v for k, v in work.event.options.get("wishes", {}).items() if v}}
+    summary = work.messages[0].session.summary if work.messages else ""
+    if work.policy == "add_only":
+        existing = _nearest_facts(work, sources)
+        return policies.extract_add_only(work.llm, sources, summary=summary, window=window, existing=existing, **wishes)
+    return extract_llm(work.llm, sources, summary=summary, window=window, **wishes)
+
+
+def _nearest_facts(work: Work, sources: Sequence[SourceMessage]) -> list[policies.Neighbour]:
+    assert work.event.scope is not None  # ADD events have one
+    text = "\n".join(source.content for source in sources)
+    return consolidation.find_neighbours(work.event.scope, embed_texts([text])[0])
+
+
+def _fall_back(work: Work, exc: ServiceError) -> None:
+    logger.warning("event %s: the LLM failed (%s); the local path took over", work.event.public_id, exc)
+    work.policy, work.llm = "local", None
+    work.extraction.notes.append(f"The language model gave no usable answer ({exc}); extracted without it.")
+
+
+def embed(works: Sequence[Work]) -> None:
+    """All texts of the batch in one go."""
+    vectors = embed_texts([text for work in works for text in work.texts])
+    start = 0
+    for work in works:
+        work.vectors = vectors[start : start + len(work.texts)]
+        start += len(work.texts)
+
+
+def finish(work: Work) -> None:
+    """Decides, then writes everything that the event came to, or nothing."""
+    event, extraction = work.event, work.extraction
+    assert event.scope is not None  # ADD events have one
+    num_candidates = len(extraction.candidates)
+    try:
+        decisions, usage = consolidation.decide(
+            event.scope,
+            extraction.candidates,
+            work.vectors[:num_candidates],
+            policy=work.policy,
+            llm=work.llm,
+        )
+    except LLMUnavailable as exc:
+        if event.num_attempts < MAX_LLM_ATTEMPTS:
+            raise
+        _fall_back(work, exc)
+        return finish(work)
+    except ServiceError as exc:
+        if work.llm is None:
+            raise
+        _fall_back(work, exc)
+        return finish(work)
+    with transaction.atomic():
+        _lock_claim(event)
+        outcome = consolidation.apply(event, decisions, work.vectors[:num_candidates], work.messages)
+        consolidation.quarantine(event, extraction.quarantined, work.vectors[num_candidates:], work.messages)
+        record_usage(event, [*extraction.usage, *usage])
+        _complete(event, outcome.results, extraction.notes)
+    return None
+
+
+def _lock_claim(event: Event) -> None:
+    held = Event.objects.select_for_update().filter(pk=event.pk, claim=event.claim, status=EventStatus.RUNNING)
+    if not held.exists():
+        raise LostClaim(f"event {event.public_id} was taken over")
+
+
+def _complete(event: Event, results: list[dict[str, Any]], notes: list[str]) -> None:
+    now = timezone.now()
+    Event.objects.filter(pk=event.pk).update(
+        status=EventStatus.SUCCEEDED, results=results, notes=notes, error="", completed_at=now, updated_at=now
+    )
+
+
+def record_usage(event: Event, usage: Sequence[Usage]) -> None:
+    CompletionUsage.objects.bulk_create(
+        CompletionUsage(
+            event=event,
+            project_id=event.project_id,
+            model=one.model[:200],
+            purpose=one.purpose,
+            prompt_tokens=one.prompt_tokens,
+            completion_tokens=one.completion_tokens,
+            latency_ms=one.latency_ms,
+            cost_usd=one.cost_usd,
+        )
+        for one in usage
+    )
+
+
+def record_failure(event: Event, exc: BaseException) -> None:
+    """Back to PENDING with a back-off where trying again may help, FAILED with a reason where it will not."""
+    if isinstance(exc, LostClaim):
+        logger.warning("%s", exc)
+        return
+    now = timezone.now()
+    held = Event.objects.filter(pk=event.pk, claim=event.claim, status=EventStatus.RUNNING)
+    permanent = isinstance(exc, ServiceError) and exc.permanent
+    if permanent or event.num_attempts >= MAX_ATTEMPTS:
+        logger.error("event %s failed", event.public_id, exc_info=exc)
+        held.update(status=EventStatus.FAILED, error=_reason(event, exc), completed_at=now, updated_at=now)
+        return
+    logger.warning("event %s will be tried again: %s", event.public_id, exc, exc_info=not _expected(exc))
+    retry_at = now + timedelta(seconds=backoff_s(event.num_attempts, exc))
+    held.update(status=EventStatus.PENDING, error=_reason(event, exc), retry_at=retry_at, updated_at=now)
+
+
+def _expected(exc: BaseException) -> bool:
+    return isinstance(exc, ServiceError | DatabaseError)
+
+
+def refresh_summary(session: Session) -> None:
+    """Takes the messages since the last time into the session's rolling summary: by the LLM, or by extraction."""
+    fresh = list(session.messages.filter(seq__gt=session.summary_seq).order_by("seq")[:SUMMARY_MESSAGES])
+    if not fresh:
+        return
+    sources = [to_source(message) for message in fresh]
+    llm = llm_config()
+    usage: list[Usage] = []
+    try:
+        if llm is None:
+            text = summaries.summarise_local(session.summary, sources)
+        else:
+            text, usage = summaries.summarise(llm, session.summary, sources)
+    except ServiceError as exc:
+        logger.warning("session %s keeps its summary: %s", session.public_id, exc)
+        return
+    # Only from the state that was read: of two that run at once, one wins and nothing is summarised twice.
+    Session.objects.filter(pk=session.pk, summary_seq=session.summary_seq).update(
+        summary=text, summary_seq=fresh[-1].seq
+    )
+    record_usage(fresh[-1].event, usage)
+
+
+def backoff_s(num_attempts: int, exc: BaseException) -> float:
+    """Doubles from one second; never less than the provider asked for."""
+    asked = exc.retry_after_s if isinstance(exc, LLMUnavailable) and exc.retry_after_s else 0.0
+    return min(max(2.0 ** (num_attempts - 1), asked), MAX_BACKOFF_S)
+
+
+def _reason(event: Event, exc: BaseException) -> str:
+    what = str(exc) or type(exc).__name__
+    if isinstance(exc, ServiceError):
+        return what
+    return (
+        f"{type(exc).__name__}: {what} (attempt {event.num_attempts} of {MAX_ATTEMPTS}). The messages are kept; the "
+        f"worker's log has the trace under request id {event.request_id or '-'}; post them again to retry."
+    )

@@ -1,0 +1,194 @@
+"""BM25 over stems: how text becomes terms, and how postings become scores.
+
+The postings are rows of a table (models.Posting), so that the words of a memory are written in the transaction that
+writes the memory. The scores are computed over the documents that a search may return, with document frequencies and
+mean length taken over just those: a true BM25 of the scope, whatever else the database holds.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+import snowballstemmer
+from numpy.typing import NDArray
+
+BM25_K1, BM25_B = 1.2, 0.75  # Robertson and Zaragoza, 2009: k1 in 1.2-2.0, b = 0.75
+MAX_TERM_CHARS = 64
+
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+INNER_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # camelCase, HTTPServer, v2
+ARABIC_FORMS = str.maketrans({"\u0643": "\u06a9", "\u064a": "\u06cc", "\u200c": " ", "\u2019": "'"})
+
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "about",
+        "am",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "being",
+        "but",
+        "by",
+        "can",
+        "could",
+        "did",
+        "do",
+        "does",
+        "doing",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "having",
+        "he",
+        "her",
+        "hers",
+        "him",
+        "his",
+        "how",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "just",
+        "me",
+        "my",
+        "of",
+        "on",
+        "or",
+        "our",
+        "ours",
+        "out",
+        "over",
+        "she",
+        "should",
+        "so",
+        "some",
+        "such",
+        "than",
+        "that",
+        "the",
+        "their",
+        "theirs",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "those",
+        "to",
+        "too",
+        "up",
+        "us",
+        "very",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "while",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+        "yours",
+        "i'm",
+        "i've",
+        "i'll",
+        "i'd",
+        "it's",
+        "that's",
+        "he's",
+        "she's",
+        "we're",
+        "they're",
+        "you're",
+        "don't",
+        "didn't",
+        "doesn't",
+        "isn't",
+        "wasn't",
+        "aren't",
+        "can't",
+        "won't",
+        "let's",
+        "there's",
+        "what's",
+    ]
+)
+
+_stemmer = snowballstemmer.stemmer("english")
+
+
+@lru_cache(maxsize=200_000)
+def stem(word: str) -> str:
+    return str(_stemmer.stemWord(word))[:MAX_TERM_CHARS]
+
+
+def terms(text: str) -> list[str]:
+    """Stems in order, without stop words; identifiers also give their parts."""
+    text = unicodedata.normalize("NFKC", text).translate(ARABIC_FORMS)
+    found: list[str] = []
+    for match in WORD.finditer(text):
+        word = match.group()
+        lower = word.lower()
+        if lower in STOP_WORDS:
+            continue
+        found.append(stem(lower.removesuffix("'s")))
+        if not (word.islower() or word.istitle() or word.isdigit()):
+            parts = [p.lower() for p in INNER_WORD.findall(word)]
+            if len(parts) > 1:
+                found.extend(stem(p) for p in parts if p not in STOP_WORDS)
+    return found
+
+
+def count_terms(text: str) -> Counter[str]:
+    return Counter(terms(text))
+
+
+def bm25(
+    postings: Iterable[tuple[NDArray[np.int64], NDArray[np.float64]]],
+    lengths: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Scores of every document for one query.
+
+    postings: for each query term, (rows, tf): the documents (as rows of `lengths`) that hold it and how often.
+    lengths: (N,) terms in each document. Returns (N,). Source: Robertson et al., Okapi at TREC-3, 1994, with the
+    idf of Lucene, which is never negative.
+    """
+    num_docs = len(lengths)
+    scores = np.zeros(num_docs)
+    if num_docs == 0:
+        return scores
+    norm = BM25_K1 * (1 - BM25_B + BM25_B * lengths / max(lengths.mean(), 1e-9))  # (N,)
+    for rows, tf in postings:
+        scores[rows] += idf(len(rows), num_docs) * tf * (BM25_K1 + 1) / (tf + norm[rows])
+    return scores
+
+
+def idf(document_frequency: int, num_docs: int) -> float:
+    """Lucene's: never negative."""
+    return float(np.log1p((num_docs - document_frequency + 0.5) / (document_frequency + 0.5)))

@@ -1,0 +1,332 @@
+"""A question -> ranked memories, as a chain of stages.
+
+    documents   what the filter lets through, chosen in the database before anything is scored
+    words       BM25 over the stems of just those documents
+    meaning     cosine of the embeddings: exact for up to EXACT_LIMIT documents, through HNSW above
+    neighbours  both again over each turn with the turn before and after it: an answer stands beside its question
+    fuse        the mean of the four, each on a scale from 0 to 1
+    dedupe      a hit whose messages were all cited by better hits goes behind those that bring something new
+    pending     messages that are accepted but not yet processed, found by their words
+
+Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so
+that `threshold` means the same for every question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.core.exceptions import EmptyResultSet
+from django.db import connection, transaction
+from django.utils import timezone
+from numpy.typing import NDArray
+
+from . import lexical
+from .embedding import embed_query, serving_profile, to_literal
+from .filters import Filter, scope_condition, to_message_q, to_q
+from .models import Memory, MemorySource, Message, Project, Scope
+
+EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
+FEW_DOCUMENTS = 2_000  # below it their vectors are fetched by id, above it by scope
+NUM_APPROXIMATE = 400  # candidates taken from each of HNSW and BM25 above EXACT_LIMIT
+HNSW_EF_SEARCH = 400
+MAX_PENDING = 500  # unprocessed messages looked at, newest first
+
+SIGNALS = ("semantic", "bm25", "neighbour_semantic", "neighbour_bm25")
+
+Scores = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+DOCUMENT = np.dtype([("id", ">i8"), ("session", ">i8"), ("position", ">i8"), ("num_terms", ">i4")])
+POSTING = np.dtype([("id", ">i8"), ("tf", ">i2")])
+SIMILARITY = np.dtype([("id", ">i8"), ("value", ">f4")])
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    query: str
+    filter: Filter
+    top_k: int = 10
+    threshold: float | None = None
+    show_expired: bool = False
+    keyword_search: bool = True
+    reference: datetime | None = None
+
+
+@dataclass(slots=True)
+class Hit:
+    """A memory, or a message that is not processed yet, with its score and the parts of it."""
+
+    score: float
+    breakdown: dict[str, float]
+    memory: Memory | None = None
+    message: Message | None = None
+    sources: list[MemorySource] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What may be returned, in the order of sessions and turns. `linked[i]`: i and i + 1 are turns of one session."""
+
+    ids: Ids
+    num_terms: Scores
+    linked: NDArray[np.bool_]
+
+    def rows_of(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(rows, known): where each id stands; rows are meaningful where known is true."""
+        order = np.argsort(self.ids, kind="stable")
+        at = np.minimum(np.searchsorted(self.ids, ids, sorter=order), len(self.ids) - 1)
+        rows = order[at]
+        return rows, self.ids[rows] == ids
+
+
+def search(project: Project, request: SearchRequest) -> list[Hit]:
+    """Hits, best first."""
+    scope_ids = find_scopes(project, request.filter)
+    documents = load_documents(project, scope_ids, request)
+    query_terms = sorted(set(lexical.terms(request.query)))
+    ranked: list[Hit] = []
+    if len(documents.ids):
+        signals = score_documents(documents, scope_ids, request, query_terms)
+        ranked = rank(documents, signals, request)
+    pending = search_pending(project, request, query_terms)
+    return merge(ranked, pending, request.top_k)
+
+
+def find_scopes(project: Project, node: Filter) -> list[int]:
+    """The scopes that the filter can reach: where postings and vectors are looked up."""
+    scopes = Scope.objects.filter(project=project)
+    condition = scope_condition(node)
+    if condition is not None:
+        scopes = scopes.filter(condition).distinct()
+    return list(scopes.values_list("id", flat=True))
+
+
+def memories_passing(project: Project, node: Filter, *, show_expired: bool = False) -> Any:
+    """The live memories that a filter lets through: the same for search, list and delete."""
+    memories = Memory.objects.in_project(project).live().filter(to_q(node))
+    return memories if show_expired else memories.unexpired(timezone.now())
+
+
+def load_documents(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Documents:
+    memories = memories_passing(project, request.filter, show_expired=request.show_expired)
+    rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms")
+    try:
+        sql, params = rows.order_by().query.sql_with_params()
+    except EmptyResultSet:
+        return _arrange(np.empty(0, DOCUMENT))
+    packed = _fetch_packed(
+        "SELECT string_agg(int8send(id) || int8send(coalesce(session_id, 0)) || int8send(coalesce(position, -1)) "
+        f"|| int4send(num_terms), ''::bytea) FROM ({sql}) AS documents",
+        params,
+    )
+    return _arrange(np.frombuffer(packed, DOCUMENT))
+
+
+def _arrange(found: NDArray[Any]) -> Documents:
+    found = found[np.lexsort((found["position"], found["session"]))]
+    turns = found["position"] >= 0
+    linked = (found["session"][1:] == found["session"][:-1]) & turns[1:] & turns[:-1]
+    return Documents(found["id"].astype(np.int64), found["num_terms"].astype(np.float64), linked)
+
+
+def _fetch_packed(sql: str, params: Iterable[Any]) -> bytes:
+    """One binary value: ten thousand rows as one string cost a tenth of ten thousand rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, tuple(params))
+        row = cursor.fetchone()
+    return (row[0] if row else None) or b""
+
+
+def score_documents(
+    documents: Documents, scope_ids: Sequence[int], request: SearchRequest, query_terms: Sequence[str]
+) -> dict[str, Scores]:
+    """(N,) scores from 0 to 1 for each of SIGNALS."""
+    frequencies = load_postings(documents, scope_ids, query_terms)
+    words = score_words(frequencies, documents.num_terms, query_terms)
+    meaning = score_meaning(documents, scope_ids, request, words)
+    window_terms = _add_neighbours(documents.num_terms, documents.linked)
+    windows = {term: _add_neighbours(tf, documents.linked) for term, tf in frequencies.items()}
+    num_turns = _add_neighbours(np.ones(len(documents.ids)), documents.linked)
+    return {
+        "semantic": meaning,
+        "bm25": words,
+        "neighbour_semantic": _add_neighbours(meaning, documents.linked) / num_turns,
+        "neighbour_bm25": score_words(windows, window_terms, query_terms),
+    }
+
+
+def _add_neighbours(values: Scores, linked: NDArray[np.bool_]) -> Scores:
+    """Each turn's value plus those of the turn before and the turn after it in its session."""
+    summed = values.copy()
+    summed[1:] += np.where(linked, values[:-1], 0)
+    summed[:-1] += np.where(linked, values[1:], 0)
+    return summed
+
+
+def load_postings(documents: Documents, scope_ids: Sequence[int], query_terms: Sequence[str]) -> dict[str, Scores]:
+    """For each query term that occurs, (N,) how often it stands in each document."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT term, string_agg(int8send(memory_id) || int2send(tf), ''::bytea) FROM memory_service_posting "
+            "WHERE scope_id = ANY(%s) AND term = ANY(%s) GROUP BY term",
+            [list(scope_ids), list(query_terms)],
+        )
+        found = cursor.fetchall()
+    frequencies = {}
+    for term, packed in found:
+        postings = np.frombuffer(packed, POSTING)
+        rows, known = documents.rows_of(postings["id"].astype(np.int64))
+        if known.any():
+            frequencies[term] = np.zeros(len(documents.ids))
+            frequencies[term][rows[known]] = postings["tf"][known]
+    return frequencies
+
+
+def score_words(frequencies: dict[str, Scores], num_terms: Scores, query_terms: Sequence[str]) -> Scores:
+    """BM25 as a share of what a text of mean length with each query term once would score; at most 1."""
+    postings = [(np.flatnonzero(tf), tf[tf > 0]) for tf in frequencies.values()]
+    scores = lexical.bm25(postings, num_terms)
+    counts = [len(rows) for rows, _ in postings] + [0] * (len(query_terms) - len(postings))
+    best = sum(lexical.idf(count, len(num_terms)) for count in counts)
+    return np.minimum(scores / best, 1.0) if best > 0 else scores
+
+
+def score_meaning(documents: Documents, scope_ids: Sequence[int], request: SearchRequest, words: Scores) -> Scores:
+    """Cosines, negative ones as 0."""
+    vector = to_literal(embed_query(request.query))
+    if len(documents.ids) <= EXACT_LIMIT:
+        found = _exact(vector, documents, scope_ids)
+    else:
+        found = _approximate(vector, documents, scope_ids, words)
+    cosines = np.zeros(len(documents.ids))
+    rows, known = documents.rows_of(found["id"].astype(np.int64))
+    cosines[rows[known]] = found["value"][known]
+    return np.clip(cosines, 0.0, 1.0)
+
+
+def _exact(vector: str, documents: Documents, scope_ids: Sequence[int]) -> NDArray[Any]:
+    if len(documents.ids) <= FEW_DOCUMENTS:
+        return _similarities(vector, "memory_id = ANY(%s)", documents.ids.tolist())
+    return _similarities(vector, "scope_id = ANY(%s)", list(scope_ids))
+
+
+def _similarities(vector: str, condition: str, values: list[int]) -> NDArray[Any]:
+    profile = serving_profile()
+    packed = _fetch_packed(
+        "SELECT string_agg(int8send(memory_id) || float4send((1 - (vector <=> %s::vector))::float4), ''::bytea) "
+        f"FROM memory_service_embedding WHERE profile_id = %s AND {condition}",
+        [vector, profile.pk, values],
+    )
+    return np.frombuffer(packed, SIMILARITY)
+
+
+def _approximate(vector: str, documents: Documents, scope_ids: Sequence[int], words: Scores) -> NDArray[Any]:
+    """Candidates from HNSW and BM25 with their neighbours, then their exact cosines."""
+    best = np.argsort(-words, kind="stable")[:NUM_APPROXIMATE]
+    rows, known = documents.rows_of(np.array(_nearest(vector, scope_ids), dtype=np.int64))
+    chosen = np.union1d(best, rows[known])
+    around = np.unique(np.clip(np.concatenate([chosen - 1, chosen, chosen + 1]), 0, len(documents.ids) - 1))
+    return _similarities(vector, "memory_id = ANY(%s)", documents.ids[around].tolist())
+
+
+def _nearest(vector: str, scope_ids: Sequence[int]) -> list[int]:
+    """Through the profile's index. The scan goes on until enough rows of the scopes were found (pgvector 0.8)."""
+    profile = serving_profile()
+    cast = f"vector({profile.dimensions})"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
+        cursor.execute(f"SET LOCAL hnsw.ef_search = {HNSW_EF_SEARCH}")
+        cursor.execute(
+            f"SELECT memory_id FROM memory_service_embedding WHERE profile_id = {profile.pk} AND scope_id = ANY(%s) "
+            f"ORDER BY vector::{cast} <=> %s::{cast} LIMIT {NUM_APPROXIMATE}",
+            [list(scope_ids), vector],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def rank(documents: Documents, signals: dict[str, Scores], request: SearchRequest) -> list[Hit]:
+    """Fuses, cuts at the threshold, moves repetition back, and reads the rows of what is left."""
+    fused = np.mean([signals[name] for name in SIGNALS], axis=0)
+    order = np.argsort(-fused, kind="stable")
+    order = order[fused[order] > 0]
+    if request.threshold is not None:
+        order = order[fused[order] >= request.threshold]
+    order = order[: 2 * request.top_k]  # enough that what is moved back can be replaced
+    sources = load_sources(documents.ids[order].tolist())
+    kept = _new_evidence_first(order, documents.ids, sources)[: request.top_k]
+    memories = Memory.objects.select_related("session", "replaced_by").in_bulk(documents.ids[kept].tolist())
+    return [
+        Hit(
+            score=float(fused[row]),
+            breakdown={name: round(float(signals[name][row]), 4) for name in SIGNALS},
+            memory=memories[int(documents.ids[row])],
+            sources=sources.get(int(documents.ids[row]), []),
+        )
+        for row in kept
+        if int(documents.ids[row]) in memories
+    ]
+
+
+def load_sources(memory_ids: Sequence[int]) -> dict[int, list[MemorySource]]:
+    """For each memory, where it was said, in the order it was said."""
+    found: dict[int, list[MemorySource]] = {}
+    rows = (
+        MemorySource.objects.filter(memory_id__in=memory_ids)
+        .select_related("message__session")
+        .defer("message__content", "message__session__summary")
+        .order_by("message_id", "start")
+    )
+    for source in rows:
+        found.setdefault(source.memory_id, []).append(source)
+    return found
+
+
+def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, list[MemorySource]]) -> list[int]:
+    """A fact and the turn that it was drawn from say the same: the better one stays, the other goes to the end."""
+    seen: set[int] = set()
+    fresh: list[int] = []
+    repeated: list[int] = []
+    for row in order.tolist():
+        messages = {source.message_id for source in sources.get(int(ids[row]), [])}
+        (repeated if messages and messages <= seen else fresh).append(row)
+        seen |= messages
+    return fresh + repeated
+
+
+def search_pending(project: Project, request: SearchRequest, query_terms: Sequence[str]) -> list[Hit]:
+    """Messages of events that have not succeeded yet, by the share of the query's words that they hold."""
+    condition = to_message_q(request.filter)
+    if condition is None or not query_terms:
+        return []
+    messages = list(
+        Message.objects.filter(condition, session__scope__project=project)
+        .exclude(event__status="SUCCEEDED")
+        .exclude(role="system")
+        .select_related("session__scope", "event")
+        .order_by("-id")[:MAX_PENDING]
+    )
+    hits = []
+    for message in messages:
+        held = set(lexical.terms(f"{message.name or ''} {message.content}"))
+        share = sum(term in held for term in query_terms) / len(query_terms)
+        if share > (request.threshold or 0):
+            hits.append(Hit(score=share, breakdown={"bm25": round(share, 4)}, message=message))
+    return sorted(hits, key=lambda hit: -hit.score)
+
+
+def merge(ranked: list[Hit], pending: list[Hit], top_k: int) -> list[Hit]:
+    """By score; the order inside `ranked` is kept, as it is not by score alone."""
+    if not pending:
+        return ranked[:top_k]
+    merged: list[Hit] = []
+    waiting = list(reversed(pending))
+    for hit in ranked:
+        while waiting and waiting[-1].score >= hit.score:
+            merged.append(waiting.pop())
+        merged.append(hit)
+    return (merged + waiting[::-1])[:top_k]
