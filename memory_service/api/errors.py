@@ -1,0 +1,86 @@
+"""Every error leaves as JSON with `detail` (what the clients show) and `error` (the same, where others look)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from memory_service.errors import ServiceError
+from memory_service.logs import request_id
+
+logger = logging.getLogger(__name__)
+
+API_PREFIXES = ("/v1/", "/v2/", "/v3/", "/api/", "/memories", "/search", "/entities")
+
+
+def handle(exc: Exception, context: dict[str, Any]) -> Response:
+    set_rollback()
+    if isinstance(exc, ServiceError):
+        return _answer(exc.status, str(exc))
+    if isinstance(exc, Http404 | PermissionDenied):
+        exc = exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
+    if isinstance(exc, exceptions.APIException):
+        return _answer(exc.status_code, _sentence(exc), headers=_headers(exc))
+    logger.exception("unexpected error in %s", context["request"].path)
+    return _answer(500, _unexpected())
+
+
+def _unexpected() -> str:
+    return f"Something went wrong on our side; the log has it under request id {request_id.get()}."
+
+
+def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return Response({"detail": detail, "error": detail}, status=status, headers=headers)
+
+
+def _headers(exc: exceptions.APIException) -> dict[str, str]:
+    header = getattr(exc, "auth_header", None)
+    return {"WWW-Authenticate": header} if header else {}
+
+
+def _sentence(exc: exceptions.APIException) -> str:
+    if isinstance(exc, exceptions.NotAuthenticated):
+        return "No API key: send the header 'Authorization: Token KEY'."
+    if isinstance(exc, exceptions.ValidationError):
+        return "; ".join(_flatten(exc.detail))
+    return str(exc.detail)
+
+
+def _flatten(detail: Any, path: str = "") -> list[str]:
+    """Serializer errors as `messages[2].role: ...`."""
+    if isinstance(detail, dict):
+        parts = (_flatten(inner, _join(path, key)) for key, inner in detail.items())
+        return [text for part in parts for text in part]
+    if isinstance(detail, list):
+        nested = any(isinstance(inner, dict) for inner in detail)
+        paths = (f"{path}[{i}]" if nested else path for i in range(len(detail)))
+        return [text for inner, at in zip(detail, paths, strict=True) for text in _flatten(inner, at)]
+    return [f"{path}: {detail}" if path else str(detail)]
+
+
+def _join(path: str, key: Any) -> str:
+    if key == "non_field_errors":
+        return path
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    return f"{path}.{key}" if path else str(key)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API_PREFIXES):
+        detail = f"There is nothing at {request.path}; see /api/docs/ for what there is."
+        return JsonResponse({"detail": detail, "error": detail}, status=404)
+    return render(request, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith(API_PREFIXES):
+        return JsonResponse({"detail": _unexpected(), "error": _unexpected()}, status=500)
+    return render(request, "500.html", status=500)

@@ -1,0 +1,116 @@
+"""What every generation of the protocol comes down to. Views differ only in where they read and how they wrap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.request import Request
+
+from memory_service import editing, ingest, retrieval, tasks
+from memory_service.errors import InvalidInput
+from memory_service.filters import names_an_entity, parse
+from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
+
+from . import rendering
+from .paging import paginate
+from .serializers import (
+    AddSerializer,
+    ListSerializer,
+    SearchSerializer,
+    read_delete_filter,
+    read_fields,
+    validated,
+)
+
+POLL_S = 0.02
+DIRECT_WAIT_S = 15.0  # for infer=false and the open server's callers, who expect results
+DELETE_WAIT_S = 5.0  # most deletions are done by then, and the caller can read what it did
+
+ADDED = "Memory processing has been queued for background execution"
+
+
+def project_of(request: Request) -> Project:
+    key = request.auth
+    assert isinstance(key, ApiKey)  # the permission class let nobody else in
+    return key.project
+
+
+def add(request: Request, data: Any, *, default_wait_s: float = 0.0) -> Event:
+    """Records, enqueues and, where asked, waits. The event as it then is."""
+    parser = validated(AddSerializer(data=data))
+    asked = parser.to_request()
+    event = ingest.record_add(project_of(request), asked)
+    tasks.enqueue(event)
+    wait_s = max(parser.validated_data["wait_s"], default_wait_s)
+    if not asked.infer or parser.validated_data.get("async_mode") is False:
+        wait_s = max(wait_s, DIRECT_WAIT_S)
+    return wait_for(event, wait_s)
+
+
+def wait_for(event: Event, wait_s: float) -> Event:
+    end = time.monotonic() + wait_s
+    while event.status in (EventStatus.PENDING, EventStatus.RUNNING) and time.monotonic() < end:
+        time.sleep(POLL_S)
+        event.refresh_from_db(fields=["status", "results", "error", "notes"])
+    return event
+
+
+def added(event: Event) -> dict[str, Any]:
+    """The answer to an add: results where they are known already."""
+    answer = {"message": ADDED, "status": event.status, "event_id": str(event.public_id)}
+    if event.status == EventStatus.SUCCEEDED:
+        answer |= {"message": "Memories added", "results": event.results}
+    elif event.status == EventStatus.FAILED:
+        answer |= {"message": event.error}
+    return answer
+
+
+def search(request: Request, data: Any, *, refuse_top_level: bool) -> list[dict[str, Any]]:
+    parser = validated(SearchSerializer(data=data))
+    fields = read_fields(parser.validated_data.get("fields"), rendering.HIT_FIELDS)
+    asked = parser.to_request(refuse_top_level=refuse_top_level)
+    hits = retrieval.search(project_of(request), asked)
+    explain = parser.validated_data["explain"] or bool(fields and "score_breakdown" in fields)
+    return rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
+
+
+def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bool) -> dict[str, Any]:
+    """One page, newest first. page and page_size: the query's win over the body's."""
+    paging = {k: request.query_params[k] for k in ("page", "page_size") if k in request.query_params}
+    parser = validated(ListSerializer(data={**data, **paging}))
+    fields = read_fields(parser.validated_data.get("fields"), rendering.MEMORY_FIELDS)
+    memories = retrieval.memories_passing(
+        project_of(request),
+        parser.to_scoped_filter(refuse_top_level=refuse_top_level),
+        show_expired=parser.validated_data["show_expired"],
+    )
+    rows, envelope = paginate(
+        request,
+        memories.select_related("session", "replaced_by").order_by("-said_at", "-id"),
+        page=parser.validated_data["page"],
+        page_size=parser.validated_data["page_size"],
+    )
+    return {**envelope, "results": rendering.render_memories(rows, fields)}
+
+
+def render_one(memory: Memory) -> dict[str, Any]:
+    return rendering.render_memories([memory])[0]
+
+
+def delete_matching(request: Request) -> Event:
+    raw = read_delete_filter(request.query_params)
+    if not names_an_entity(parse(raw)) and "metadata" not in request.query_params:
+        raise InvalidInput("filters must name whose memories to delete, e.g. {'user_id': 'alice'}")
+    return _run_deletion(editing.record_deletion(project_of(request), raw_filter=raw, entity=None))
+
+
+def delete_entity(request: Request, kind: str, name: str) -> Event:
+    entity = {"type": kind, "name": name}
+    return _run_deletion(editing.record_deletion(project_of(request), raw_filter=None, entity=entity))
+
+
+def _run_deletion(event: Event) -> Event:
+    tasks.enqueue(event)
+    return wait_for(event, DELETE_WAIT_S)

@@ -1,0 +1,277 @@
+"""Rows -> the protocol's JSON. `+` in the contract's words marks what is ours beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from memory_service.models import Event, Memory, MemoryRevision, MemorySource, MemoryState, Message, Session
+from memory_service.retrieval import Hit, load_sources
+
+MEMORY_FIELDS = (
+    "id",
+    "memory",
+    "user_id",
+    "agent_id",
+    "app_id",
+    "run_id",
+    "session_id",
+    "hash",
+    "metadata",
+    "categories",
+    "structured_attributes",
+    "expiration_date",
+    "replaced_by",
+    "linked_memory_ids",
+    "synthesized",
+    "lifecycle_state",
+    "created_at",
+    "updated_at",
+    "recorded_at",
+    "immutable",
+    "kind",
+    "valid_at",
+    "invalid_at",
+    "feedback",
+    "sources",
+)
+HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown")
+
+LIFECYCLE = {
+    MemoryState.LIVE.value: "active",
+    MemoryState.SUPERSEDED.value: "superseded",
+    MemoryState.DELETED.value: "deleted",
+    MemoryState.QUARANTINED.value: "quarantined",
+}
+
+
+def iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def render_memories(memories: Sequence[Memory], fields: set[str] | None = None) -> list[dict[str, Any]]:
+    sources = load_sources([memory.pk for memory in memories])
+    linked = load_linked(memories)
+    return [
+        pick(render_memory(memory, sources.get(memory.pk, []), linked.get(memory.pk, [])), fields)
+        for memory in memories
+    ]
+
+
+def load_linked(memories: Iterable[Memory]) -> dict[int, list[str]]:
+    """For each memory, the ids of those it superseded."""
+    found: dict[int, list[str]] = {}
+    rows = Memory.objects.filter(replaced_by__in=[memory.pk for memory in memories]).order_by("id")
+    for replaced_by, public_id in rows.values_list("replaced_by", "public_id"):
+        found.setdefault(replaced_by, []).append(str(public_id))
+    return found
+
+
+def pick(rendered: dict[str, Any], fields: set[str] | None) -> dict[str, Any]:
+    return rendered if fields is None else {k: v for k, v in rendered.items() if k in fields}
+
+
+def render_memory(memory: Memory, sources: Sequence[MemorySource], linked: Sequence[str]) -> dict[str, Any]:
+    session = memory.session
+    return {
+        "id": str(memory.public_id),
+        "memory": memory.text,
+        "user_id": memory.user_id,
+        "agent_id": memory.agent_id,
+        "app_id": memory.app_id,
+        "run_id": memory.run_id,
+        "session_id": memory.run_id or (str(session.public_id) if session else None),
+        "hash": memory.text_hash,
+        "metadata": memory.metadata or None,
+        "categories": memory.categories,
+        "structured_attributes": render_time_parts(memory.said_at),
+        "expiration_date": memory.expiration_date.isoformat() if memory.expiration_date else None,
+        "replaced_by": str(memory.replaced_by.public_id) if memory.replaced_by else None,
+        "linked_memory_ids": list(linked),
+        "synthesized": False,
+        "lifecycle_state": LIFECYCLE[memory.state],
+        "created_at": iso(memory.said_at),
+        "updated_at": iso(memory.updated_at),
+        "recorded_at": iso(memory.created_at),
+        "immutable": memory.immutable,
+        "kind": memory.kind,
+        "valid_at": iso(memory.valid_at),
+        "invalid_at": iso(memory.invalid_at),
+        "feedback": memory.feedback,
+        "sources": render_sources(sources),
+    }
+
+
+def render_sources(sources: Sequence[MemorySource]) -> list[dict[str, Any]]:
+    """One a message, whatever number of its spans a memory rests on."""
+    messages = {source.message_id: source.message for source in sources}
+    return [render_source(message) for message in messages.values()]
+
+
+def render_source(message: Message) -> dict[str, Any]:
+    return {
+        "message_id": message.client_id or str(message.public_id),
+        "session_id": str(message.session.public_id),
+        "run_id": message.session.run_id,
+        "created_at": iso(message.said_at),
+    }
+
+
+def render_time_parts(moment: datetime) -> dict[str, Any]:
+    return {
+        "year": moment.year,
+        "month": moment.month,
+        "day": moment.day,
+        "hour": moment.hour,
+        "minute": moment.minute,
+        "quarter": (moment.month - 1) // 3 + 1,
+        "is_weekend": moment.weekday() >= 5,
+        "day_of_week": moment.strftime("%A").lower(),
+        "day_of_year": moment.timetuple().tm_yday,
+        "week_of_year": moment.isocalendar().week,
+    }
+
+
+def render_hits(hits: Sequence[Hit], *, explain: bool, fields: set[str] | None) -> list[dict[str, Any]]:
+    linked = load_linked(hit.memory for hit in hits if hit.memory)
+    return [pick(_render_hit(hit, linked, explain), fields) for hit in hits]
+
+
+def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[str, Any]:
+    if hit.memory is not None:
+        rendered = render_memory(hit.memory, hit.sources, linked.get(hit.memory.pk, []))
+    else:
+        assert hit.message is not None  # a hit is one or the other
+        rendered = render_pending(hit.message)
+    rendered["score"] = round(hit.score, 4)
+    if explain:
+        rendered["score_breakdown"] = hit.breakdown
+    return rendered
+
+
+def render_pending(message: Message) -> dict[str, Any]:
+    """A message that is accepted but not processed yet, in the shape of a memory."""
+    scope = message.session.scope
+    text = f"{message.name}: {message.content}" if message.name else message.content
+    return {
+        "id": str(message.public_id),
+        "memory": text,
+        "user_id": scope.user_id,
+        "agent_id": scope.agent_id,
+        "app_id": scope.app_id,
+        "run_id": message.session.run_id,
+        "session_id": message.session.run_id or str(message.session.public_id),
+        "hash": None,
+        "metadata": message.event.options.get("metadata") or None,
+        "categories": [],
+        "structured_attributes": render_time_parts(message.said_at),
+        "expiration_date": None,
+        "replaced_by": None,
+        "linked_memory_ids": [],
+        "synthesized": False,
+        "lifecycle_state": "pending",
+        "created_at": iso(message.said_at),
+        "updated_at": iso(message.said_at),
+        "recorded_at": iso(message.created_at),
+        "immutable": False,
+        "kind": "episodic",
+        "valid_at": iso(message.said_at),
+        "invalid_at": None,
+        "feedback": None,
+        "sources": [render_source(message)],
+    }
+
+
+def render_history(memory: Memory) -> list[dict[str, Any]]:
+    revisions = list(memory.revisions.order_by("id"))
+    ids = {message_id for revision in revisions for message_id in revision.message_ids}
+    messages = Message.objects.in_bulk(ids)
+    return [_render_revision(memory, revision, messages) for revision in revisions]
+
+
+def _render_revision(memory: Memory, revision: MemoryRevision, messages: dict[int, Message]) -> dict[str, Any]:
+    said = [messages[i] for i in dict.fromkeys(revision.message_ids) if i in messages]
+    return {
+        "id": str(revision.public_id),
+        "memory_id": str(memory.public_id),
+        "input": [{"role": m.role, "content": m.content, **({"name": m.name} if m.name else {})} for m in said],
+        "old_memory": revision.old_text,
+        "new_memory": revision.new_text,
+        "event": revision.operation,
+        "categories": revision.categories,
+        "metadata": revision.metadata or None,
+        "user_id": memory.user_id,
+        "agent_id": memory.agent_id,
+        "app_id": memory.app_id,
+        "run_id": memory.run_id,
+        "created_at": iso(revision.created_at),
+        "updated_at": iso(revision.created_at),
+        "reason": revision.reason,
+        "policy": revision.policy,
+    }
+
+
+def render_event(event: Event) -> dict[str, Any]:
+    latency_ms = None
+    if event.completed_at:
+        latency_ms = round(1000 * (event.completed_at - event.created_at).total_seconds(), 1)
+    return {
+        "id": str(event.public_id),
+        "event_type": event.type,
+        "status": event.status,
+        "payload": {k: v for k, v in event.options.items() if v not in (None, {}, "")},
+        "metadata": event.options.get("metadata") or {},
+        "results": event.results,
+        "notes": event.notes,
+        "error": event.error or None,
+        "num_attempts": event.num_attempts,
+        "graph_status": None,
+        "created_at": iso(event.created_at),
+        "updated_at": iso(event.updated_at),
+        "started_at": iso(event.started_at),
+        "completed_at": iso(event.completed_at),
+        "latency": latency_ms,
+    }
+
+
+def render_usage(event: Event) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": usage.model,
+            "purpose": usage.purpose,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "latency_ms": round(usage.latency_ms, 1),
+            "cost_usd": float(usage.cost_usd) if usage.cost_usd is not None else None,
+        }
+        for usage in event.usage.order_by("id")
+    ]
+
+
+def render_session(session: Session) -> dict[str, Any]:
+    return {
+        "id": str(session.public_id),
+        "run_id": session.run_id,
+        "user_id": session.scope.user_id,
+        "agent_id": session.scope.agent_id,
+        "app_id": session.scope.app_id,
+        "num_messages": session.num_messages,
+        "summary": session.summary or None,
+        "created_at": iso(session.created_at),
+        "first_message_at": iso(session.first_said_at),
+        "last_message_at": iso(session.last_said_at),
+    }
+
+
+def render_message(message: Message) -> dict[str, Any]:
+    return {
+        "id": message.client_id or str(message.public_id),
+        "message_id": str(message.public_id),
+        "role": message.role,
+        "name": message.name,
+        "content": message.content,
+        "created_at": iso(message.said_at),
+        "recorded_at": iso(message.created_at),
+        "event_id": str(message.event.public_id),
+    }
