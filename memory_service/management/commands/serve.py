@@ -1,0 +1,223 @@
+"""`manage.py serve`: the supervisor behind `make run`. Starts everything, keeps it running, stops it in order."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from memory_service import embedded
+
+READY_TIMEOUT_S = 90
+POLL_S = 0.2
+QUICK_EXIT_S = 5  # a process that lived for less than this is restarted with a growing delay
+MAX_RESTART_DELAY_S = 30
+WORKER_NICENESS = 5  # the web server answers people; the worker can wait
+STOP_TIMEOUTS_S = {"web": 2.0, "beat": 1.0, "worker": 2.5, "redis": 1.0, "postgres": 3.0}  # in all under 10 s
+
+
+@dataclass
+class Child:
+    """One supervised process. start makes it anew after it died."""
+
+    name: str
+    start: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes]
+    started_at: float
+    restart_at: float | None = None
+    num_quick_exits: int = 0
+
+
+class Stopped(Exception):
+    """SIGINT or SIGTERM arrived."""
+
+
+class Command(BaseCommand):
+    help = "Start PostgreSQL, Redis, web server, worker and beat on DATA_DIR; Ctrl-C stops them."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.data_dir: Path = settings.DATA_DIR
+        self.children: list[Child] = []
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        (self.data_dir / "logs").mkdir(exist_ok=True)
+        lock = self._lock()
+        self._check_port()
+        signal.signal(signal.SIGTERM, _raise_stopped)
+        signal.signal(signal.SIGINT, _raise_stopped)
+        try:
+            self._start_all()
+            self._announce()
+            self._supervise()
+        except Stopped:
+            self.stdout.write("Stopping ...")
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._stop_all()
+            lock.close()
+
+    def _lock(self) -> TextIO:
+        """The kernel drops the lock with the process, however it ends."""
+        lock = (self.data_dir / "serve.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.close()
+            raise CommandError(
+                f"DATA_DIR={self.data_dir} is in use by another `make run`: stop that one, or choose another DATA_DIR."
+            ) from exc
+        return lock
+
+    def _check_port(self) -> None:
+        embedded.end_leftovers(self.data_dir)  # of a killed run: it may still hold the port
+        host, port = settings.ENV.host, settings.ENV.port
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as exc:
+                raise CommandError(
+                    f"PORT={port} on {host} cannot be used ({exc.strerror}): choose another, e.g. `make run PORT={port % 65535 + 1}`."
+                ) from exc
+
+    def _start_all(self) -> None:
+        if not settings.ENV.celery_broker_url or not settings.ENV.cache_url:
+            self._add("redis", lambda: embedded.start_redis(self.data_dir, log=self._log("redis")))
+        if not settings.ENV.database_url:
+            self._add("postgres", lambda: embedded.start_postgres(self.data_dir, log=self._log("postgres")))
+            embedded.create_database(self.data_dir)
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("bootstrap", stdout=self.stdout)
+        connections.close_all()
+        self._add("web", self._python("web", "gunicorn", "-c", "memory_service/gunicorn.py", "memory_service.wsgi"))
+        self._add("worker", self._python("worker", "celery", "-A", "memory_service", "worker", "-l", "WARNING"))
+        schedule = str(self.data_dir / "beat-schedule")
+        self._add(
+            "beat",
+            self._python(
+                "beat",
+                "celery",
+                "-A",
+                "memory_service",
+                "beat",
+                "-l",
+                "WARNING",
+                "-s",
+                schedule,
+                "--pidfile=",
+            ),
+        )
+
+    def _add(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        try:
+            process = start()
+        except RuntimeError as exc:
+            raise CommandError(str(exc)) from exc
+        self.children.append(Child(name, start, process, time.monotonic()))
+
+    def _python(self, name: str, *module: str) -> Callable[[], subprocess.Popen[bytes]]:
+        def start() -> subprocess.Popen[bytes]:
+            with self._log(name).open("ab") as log:
+                return subprocess.Popen(
+                    [sys.executable, "-m", *module],
+                    cwd=settings.BASE_DIR,
+                    env=embedded.owned_environment(self.data_dir),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                    preexec_fn=_be_nice if name == "worker" else None,
+                )
+
+        return start
+
+    def _log(self, name: str) -> Path:
+        return self.data_dir / "logs" / f"{name}.log"
+
+    def _announce(self) -> None:
+        url = f"http://{settings.ENV.host}:{settings.ENV.port}"
+        self._wait_until_ready(url)
+        if settings.ENV.load_sample:
+            call_command("load_sample", stdout=self.stdout)
+            connections.close_all()
+        key_file = self.data_dir / "api-key"
+        self.stdout.write(
+            f"\nReady: {url}  (dashboard: user admin, password in {self.data_dir / 'admin-password'}; API: {url}/api/docs/)\n"
+            f"API key: in {key_file}. Try:\n"
+            f"""  curl -s {url}/v3/memories/search/ -H "Authorization: Token $(cat {key_file})" \\\n"""
+            f"""    -H 'Content-Type: application/json' -d '{{"query": "Where does Maya live?", "filters": {{"user_id": "maya"}}}}'\n"""
+            f"Logs: {self.data_dir / 'logs'}. Ctrl-C stops everything.",
+        )
+        self.stdout.flush()
+
+    def _wait_until_ready(self, url: str) -> None:
+        end = time.monotonic() + READY_TIMEOUT_S
+        while not _answers(f"{url}/readyz"):
+            self._revive()
+            if time.monotonic() > end:
+                raise CommandError(f"Not ready after {READY_TIMEOUT_S} s: see {self.data_dir / 'logs'}.")
+            time.sleep(POLL_S)
+
+    def _supervise(self) -> None:
+        while True:
+            self._revive()
+            time.sleep(POLL_S)
+
+    def _revive(self) -> None:
+        """Restarts what died, at once the first time, then ever later while it keeps dying young."""
+        now = time.monotonic()
+        for child in self.children:
+            if child.process.poll() is None:
+                continue
+            if child.restart_at is None:
+                young = now - child.started_at < QUICK_EXIT_S
+                child.num_quick_exits = child.num_quick_exits + 1 if young else 0
+                delay = min(2.0**child.num_quick_exits - 1, MAX_RESTART_DELAY_S)
+                child.restart_at = now + delay
+                self.stderr.write(
+                    f"{child.name} ended (exit status {child.process.returncode}); "
+                    f"restarting in {delay:.0f} s, see {self._log(child.name)}"
+                )
+            if now >= child.restart_at:
+                child.process, child.started_at, child.restart_at = child.start(), now, None
+
+    def _stop_all(self) -> None:
+        """Web first, so that nothing new arrives; then the workers; the stores last."""
+        order = ["web", "beat", "worker", "redis", "postgres"]
+        for child in sorted(self.children, key=lambda c: order.index(c.name)):
+            signum = signal.SIGINT if child.name == "postgres" else signal.SIGTERM
+            embedded.stop(child.process, signum, timeout_s=STOP_TIMEOUTS_S[child.name])
+        embedded.end_leftovers(self.data_dir)
+
+
+def _raise_stopped(signum: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _be_nice() -> None:
+    os.nice(WORKER_NICENESS)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False
