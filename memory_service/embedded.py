@@ -6,6 +6,7 @@ enter, so they need no passwords and no ports. This module knows no Django: sett
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -304,7 +305,5 @@ def _is_postmaster(process: psutil.Process) -> bool:
 
 
 def _signal(process: psutil.Process, signum: int) -> None:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(signum)
-    except psutil.NoSuchProcess:
-        pass

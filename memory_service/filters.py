@@ -10,6 +10,7 @@ refused by name, never ignored.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db.models import BooleanField, F, Func, JSONField, Q, TextField, Value
-from django.db.models.fields.json import KeyTextTransform, KeyTransform
-from django.db.models.functions import Coalesce, Concat
+from django.db.models.functions import Cast, Coalesce, Concat
 from django.db.models.lookups import (
     Contains,
     Exact,
@@ -91,6 +91,8 @@ def _parse(raw: Any, *, depth: int) -> Filter:
         raise InvalidInput(f"filters are nested deeper than {MAX_DEPTH} levels")
     if not isinstance(raw, Mapping):
         raise InvalidInput(f"filters must be an object such as {{'user_id': 'alice'}}, not {_shown(raw)}")
+    if not raw and depth:
+        raise InvalidInput("an empty filter inside another says nothing: name a field, or leave it out")
     parts = tuple(part for key, value in raw.items() for part in _parse_key(key, value, depth))
     return parts[0] if len(parts) == 1 else Logic("AND", parts)
 
@@ -176,6 +178,8 @@ def _parse_metadata(value: Any) -> list[Test]:
         return [Test("metadata", "any", None)]
     if not isinstance(value, Mapping):
         raise InvalidInput(f"filter metadata: takes an object such as {{'key': 'value'}}, not {_shown(value)}")
+    if not value or any(value.get(whole) == {} for whole in ("eq", "ne", "contains")):
+        raise InvalidInput("filter metadata: an empty object says nothing; give it a key, or '*' for any")
     tests: list[Test] = []
     for key, operand in value.items():
         check_json({key: operand}, name="filter metadata")
@@ -390,28 +394,18 @@ def _metadata(test: Test) -> Q:
 
 def _metadata_key(key: str, operator: str, value: Any) -> Q:
     if operator == "any":
-        return Q(metadata__has_key=key)
+        return Q(metadata__has_key=key) & ~_metadata_key(key, "eq", None)
     if operator in ("eq", "ne"):
-        condition = Q(_never_null(Exact(KeyTransform(key, "metadata"), Value(value, JSONField()))))
+        condition = Q(_never_null(Exact(_at_key(key), _json(value))))
         return ~condition if operator == "ne" else condition
     if operator == "in":
-        return (
-            Q(_never_null(In(KeyTransform(key, "metadata"), [Value(v, JSONField()) for v in value])))
-            if value
-            else Q(pk__in=[])
-        )
+        return Q(_never_null(In(_at_key(key), [_json(v) for v in value]))) if value else Q(pk__in=[])
     if operator in ("contains", "icontains"):
         return _key_contains(key, operator, value)
     lookup = {"gt": GreaterThan, "gte": GreaterThanOrEqual, "lt": LessThan, "lte": LessThanOrEqual}[operator]
-    kind = "string" if isinstance(value, str) else "number"  # jsonb would otherwise rank all numbers over all strings
-    same_kind = Exact(
-        Func(KeyTransform(key, "metadata"), function="jsonb_typeof", output_field=TextField()), Value(kind)
-    )
     if isinstance(value, str):
-        compared = lookup(KeyTextTransform(key, "metadata"), Value(value))
-    else:
-        compared = lookup(KeyTransform(key, "metadata"), Value(value, JSONField()))
-    return Q(_never_null(same_kind)) & Q(_never_null(compared))
+        return _is_at_key(key, "string") & Q(_never_null(lookup(_text_at_key(key), Value(value))))
+    return _is_at_key(key, "number") & Q(_never_null(lookup(_at_key(key), _json(value))))
 
 
 def _key_contains(key: str, operator: str, value: Any) -> Q:
@@ -419,8 +413,28 @@ def _key_contains(key: str, operator: str, value: Any) -> Q:
     condition = Q(metadata__contains={key: [value]})
     if isinstance(value, str):
         lookup = Contains if operator == "contains" else IContains
-        condition |= Q(_never_null(lookup(KeyTextTransform(key, "metadata"), value)))
+        condition |= _is_at_key(key, "string") & Q(_never_null(lookup(_text_at_key(key), value)))
     return condition
+
+
+def _at_key(key: str) -> Func:
+    """Django's KeyTransform would take the key "7" for a place in a list."""
+    return Func(F("metadata"), Value(key), function="jsonb_extract_path", output_field=JSONField())
+
+
+def _text_at_key(key: str) -> Func:
+    return Func(F("metadata"), Value(key), function="jsonb_extract_path_text", output_field=TextField())
+
+
+def _is_at_key(key: str, kind: str) -> Q:
+    """jsonb would otherwise rank all numbers over all strings."""
+    found = Func(_at_key(key), function="jsonb_typeof", output_field=TextField())
+    return Q(_never_null(Exact(found, Value(kind))))
+
+
+def _json(value: Any) -> Cast:
+    """As text, since Django takes Value(True) and Value(1) for the same."""
+    return Cast(Value(json.dumps(value)), JSONField())
 
 
 def _never_null(condition: Any) -> Coalesce:

@@ -112,7 +112,7 @@ def record_add(project: Project, request: AddRequest) -> Event:
 
 def find_or_make_scope(project: Project, ids: EntityIds) -> Scope:
     """Locks the scope's row: two adds to one scope commit in the order of their events' ids."""
-    named = {"user_id": ids.user_id, "agent_id": ids.agent_id, "app_id": ids.app_id, "run_id": None}
+    named: dict[str, Any] = {"user_id": ids.user_id, "agent_id": ids.agent_id, "app_id": ids.app_id, "run_id": None}
     if not any(named.values()):
         named["run_id"] = ids.run_id
     scope, _ = Scope.objects.get_or_create(project=project, **named)
@@ -232,7 +232,7 @@ def scope_lock(scope_id: int) -> Iterator[bool]:
 
 def claim_batch(scope_id: int) -> list[Event]:
     """Claims the next events of a scope whose lock we hold: several at once where no LLM call is due."""
-    ready = []
+    ready: list[Event] = []
     num_messages = 0
     waiting = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id")
     for event in waiting.select_related("project", "scope")[:BATCH_EVENTS]:

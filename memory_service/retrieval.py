@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from django.core.exceptions import EmptyResultSet
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from . import lexical
 from .embedding import embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
-from .models import Memory, MemorySource, Message, Project, Scope
+from .models import Event, Memory, MemorySource, Message, Project, Scope
 
 EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
 FEW_DOCUMENTS = 2_000  # below it their vectors are fetched by id, above it by scope
@@ -57,6 +58,18 @@ class SearchRequest:
     reference: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A message that a memory rests on. name: the caller's id for it, or ours."""
+
+    memory_id: int
+    message_id: int
+    name: str
+    session: UUID
+    run_id: str | None
+    said_at: datetime
+
+
 @dataclass(slots=True)
 class Hit:
     """A memory, or a message that is not processed yet, with its score and the parts of it."""
@@ -65,7 +78,7 @@ class Hit:
     breakdown: dict[str, float]
     memory: Memory | None = None
     message: Message | None = None
-    sources: list[MemorySource] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +106,7 @@ def search(project: Project, request: SearchRequest) -> list[Hit]:
     if len(documents.ids):
         signals = score_documents(documents, scope_ids, request, query_terms)
         ranked = rank(documents, signals, request)
-    pending = search_pending(project, request, query_terms)
+    pending = search_pending(scope_ids, request, query_terms)
     return merge(ranked, pending, request.top_k)
 
 
@@ -259,7 +272,7 @@ def rank(documents: Documents, signals: dict[str, Scores], request: SearchReques
     order = order[: 2 * request.top_k]  # enough that what is moved back can be replaced
     sources = load_sources(documents.ids[order].tolist())
     kept = _new_evidence_first(order, documents.ids, sources)[: request.top_k]
-    memories = Memory.objects.select_related("session", "replaced_by").in_bulk(documents.ids[kept].tolist())
+    memories = Memory.objects.for_rendering().in_bulk(documents.ids[kept].tolist())
     return [
         Hit(
             score=float(fused[row]),
@@ -272,21 +285,19 @@ def rank(documents: Documents, signals: dict[str, Scores], request: SearchReques
     ]
 
 
-def load_sources(memory_ids: Sequence[int]) -> dict[int, list[MemorySource]]:
-    """For each memory, where it was said, in the order it was said."""
-    found: dict[int, list[MemorySource]] = {}
-    rows = (
-        MemorySource.objects.filter(memory_id__in=memory_ids)
-        .select_related("message__session")
-        .defer("message__content", "message__session__summary")
-        .order_by("message_id", "start")
-    )
-    for source in rows:
-        found.setdefault(source.memory_id, []).append(source)
+def load_sources(memory_ids: Sequence[int]) -> dict[int, list[Source]]:
+    """For each memory the messages it rests on, once each, in the order they were said."""
+    found: dict[int, list[Source]] = {}
+    rows = MemorySource.objects.filter(memory_id__in=memory_ids).order_by("message_id").distinct()
+    columns = ("memory_id", "message_id", "message__client_id", "message__public_id")
+    origin = ("message__session__public_id", "message__session__run_id", "message__said_at")
+    for memory_id, message_id, client_id, public_id, session, run_id, said_at in rows.values_list(*columns, *origin):
+        source = Source(memory_id, message_id, client_id or str(public_id), session, run_id, said_at)
+        found.setdefault(memory_id, []).append(source)
     return found
 
 
-def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, list[MemorySource]]) -> list[int]:
+def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, list[Source]]) -> list[int]:
     """A fact and the turn that it was drawn from say the same: the better one stays, the other goes to the end."""
     seen: set[int] = set()
     fresh: list[int] = []
@@ -298,14 +309,14 @@ def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, l
     return fresh + repeated
 
 
-def search_pending(project: Project, request: SearchRequest, query_terms: Sequence[str]) -> list[Hit]:
-    """Messages of events that have not succeeded yet, by the share of the query's words that they hold."""
-    condition = to_message_q(request.filter)
-    if condition is None or not query_terms:
+def search_pending(scope_ids: Sequence[int], request: SearchRequest, query_terms: Sequence[str]) -> list[Hit]:
+    """Messages that are accepted but not memories yet, by the share of the query's words that they hold."""
+    events = list(Event.objects.without_memories().filter(scope_id__in=scope_ids).values_list("id", flat=True))
+    condition = to_message_q(request.filter) if events and query_terms else None
+    if condition is None:
         return []
-    messages = list(
-        Message.objects.filter(condition, session__scope__project=project)
-        .exclude(event__status="SUCCEEDED")
+    messages = (
+        Message.objects.filter(condition, event_id__in=events)
         .exclude(role="system")
         .select_related("session__scope", "event")
         .order_by("-id")[:MAX_PENDING]

@@ -88,7 +88,7 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
     )
     rows, envelope = paginate(
         request,
-        memories.select_related("session", "replaced_by").order_by("-said_at", "-id"),
+        memories.for_rendering().order_by("-said_at", "-id"),
         page=parser.validated_data["page"],
         page_size=parser.validated_data["page_size"],
     )
@@ -96,7 +96,7 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
 
 
 def render_one(memory: Memory) -> dict[str, Any]:
-    return rendering.render_memories([memory])[0]
+    return rendering.render_memories([Memory.objects.for_rendering().get(pk=memory.pk)])[0]
 
 
 def delete_matching(request: Request) -> Event:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from memory_service.models import Event, Memory, MemoryRevision, MemorySource, MemoryState, Message, Session
-from memory_service.retrieval import Hit, load_sources
+from memory_service.models import Event, Memory, MemoryRevision, MemoryState, Message, Session
+from memory_service.retrieval import Hit, Source, load_sources
 
 MEMORY_FIELDS = (
     "id",
@@ -61,7 +61,7 @@ def render_memories(memories: Sequence[Memory], fields: set[str] | None = None) 
 
 def load_linked(memories: Iterable[Memory]) -> dict[int, list[str]]:
     """For each memory, the ids of those it superseded."""
-    found: dict[int, list[str]] = {}
+    found: dict[Any, list[str]] = {}
     rows = Memory.objects.filter(replaced_by__in=[memory.pk for memory in memories]).order_by("id")
     for replaced_by, public_id in rows.values_list("replaced_by", "public_id"):
         found.setdefault(replaced_by, []).append(str(public_id))
@@ -72,8 +72,8 @@ def pick(rendered: dict[str, Any], fields: set[str] | None) -> dict[str, Any]:
     return rendered if fields is None else {k: v for k, v in rendered.items() if k in fields}
 
 
-def render_memory(memory: Memory, sources: Sequence[MemorySource], linked: Sequence[str]) -> dict[str, Any]:
-    session = memory.session
+def render_memory(memory: Any, sources: Sequence[Source], linked: Sequence[str]) -> dict[str, Any]:
+    """memory: from `for_rendering`."""
     return {
         "id": str(memory.public_id),
         "memory": memory.text,
@@ -81,13 +81,13 @@ def render_memory(memory: Memory, sources: Sequence[MemorySource], linked: Seque
         "agent_id": memory.agent_id,
         "app_id": memory.app_id,
         "run_id": memory.run_id,
-        "session_id": memory.run_id or (str(session.public_id) if session else None),
+        "session_id": memory.run_id or _str(memory.session_name),
         "hash": memory.text_hash,
         "metadata": memory.metadata or None,
         "categories": memory.categories,
         "structured_attributes": render_time_parts(memory.said_at),
         "expiration_date": memory.expiration_date.isoformat() if memory.expiration_date else None,
-        "replaced_by": str(memory.replaced_by.public_id) if memory.replaced_by else None,
+        "replaced_by": _str(memory.replaced_by_name),
         "linked_memory_ids": list(linked),
         "synthesized": False,
         "lifecycle_state": LIFECYCLE[memory.state],
@@ -99,22 +99,20 @@ def render_memory(memory: Memory, sources: Sequence[MemorySource], linked: Seque
         "valid_at": iso(memory.valid_at),
         "invalid_at": iso(memory.invalid_at),
         "feedback": memory.feedback,
-        "sources": render_sources(sources),
+        "sources": [render_source(source) for source in sources],
     }
 
 
-def render_sources(sources: Sequence[MemorySource]) -> list[dict[str, Any]]:
-    """One a message, whatever number of its spans a memory rests on."""
-    messages = {source.message_id: source.message for source in sources}
-    return [render_source(message) for message in messages.values()]
+def _str(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
-def render_source(message: Message) -> dict[str, Any]:
+def render_source(source: Source) -> dict[str, Any]:
     return {
-        "message_id": message.client_id or str(message.public_id),
-        "session_id": str(message.session.public_id),
-        "run_id": message.session.run_id,
-        "created_at": iso(message.said_at),
+        "message_id": source.name,
+        "session_id": str(source.session),
+        "run_id": source.run_id,
+        "created_at": iso(source.said_at),
     }
 
 
@@ -150,6 +148,12 @@ def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[s
     return rendered
 
 
+def as_source(message: Message) -> Source:
+    session = message.session
+    name = message.client_id or str(message.public_id)
+    return Source(0, message.pk, name, session.public_id, session.run_id, message.said_at)
+
+
 def render_pending(message: Message) -> dict[str, Any]:
     """A message that is accepted but not processed yet, in the shape of a memory."""
     scope = message.session.scope
@@ -179,7 +183,7 @@ def render_pending(message: Message) -> dict[str, Any]:
         "valid_at": iso(message.said_at),
         "invalid_at": None,
         "feedback": None,
-        "sources": [render_source(message)],
+        "sources": [render_source(as_source(message))],
     }
 
 

@@ -318,7 +318,7 @@ class BatchUpdateItemSerializer(UpdateSerializer):
 
 
 class BatchUpdateSerializer(serializers.Serializer[Any]):
-    memories = BatchUpdateItemSerializer(many=True, allow_empty=False, max_length=MAX_BATCH)
+    memories = BatchUpdateItemSerializer(many=True, allow_empty=False, max_length=MAX_BATCH)  # type: ignore[call-arg]
 
     def to_changes(self) -> list[tuple[Any, Change]]:
         return [
@@ -336,7 +336,7 @@ class BatchUpdateSerializer(serializers.Serializer[Any]):
 
 
 class BatchDeleteSerializer(serializers.Serializer[Any]):
-    memories = MemoryIdSerializer(many=True, allow_empty=False, max_length=MAX_BATCH)
+    memories = MemoryIdSerializer(many=True, allow_empty=False, max_length=MAX_BATCH)  # type: ignore[call-arg]
 
 
 class FeedbackSerializer(serializers.Serializer[Any]):

@@ -358,7 +358,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='event',
-            index=models.Index(condition=models.Q(('status__in', ['PENDING', 'RUNNING'])), fields=['scope', 'id'], name='event_unfinished'),
+            index=models.Index(condition=models.Q(('status__in', ['PENDING', 'RUNNING', 'FAILED'])), fields=['scope', 'id'], name='event_without_memories'),
         ),
         migrations.AddIndex(
             model_name='event',

@@ -91,6 +91,10 @@ class EventStatus(models.TextChoices):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
+    def without_memories(self) -> EventQuerySet:
+        """Events whose messages no memory stands for (yet): waiting, running or failed."""
+        return self.filter(status__in=["PENDING", "RUNNING", "FAILED"])
+
     def unfinished(self) -> EventQuerySet:
         return self.filter(status__in=[EventStatus.PENDING, EventStatus.RUNNING])
 

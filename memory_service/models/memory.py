@@ -32,6 +32,10 @@ class MemoryQuerySet(models.QuerySet["Memory"]):
     def live(self) -> MemoryQuerySet:
         return self.filter(state=MemoryState.LIVE)
 
+    def for_rendering(self) -> MemoryQuerySet:
+        """With the outward ids of what a memory points at, without reading those rows."""
+        return self.annotate(session_name=F("session__public_id"), replaced_by_name=F("replaced_by__public_id"))
+
     def unexpired(self, at: datetime) -> MemoryQuerySet:
         return self.filter(Q(expiration_date__isnull=True) | Q(expiration_date__gte=at.date()))
 

@@ -31,6 +31,17 @@ MAX_RESTART_DELAY_S = 30
 WORKER_NICENESS = 5  # the web server answers people; the worker can wait
 STOP_TIMEOUTS_S = {"web": 2.0, "beat": 1.0, "worker": 2.5, "redis": 1.0, "postgres": 3.0}  # in all under 10 s
 
+READY = """
+Ready: {url}
+  Dashboard: user admin, password in {data_dir}/admin-password
+  API:       key in {data_dir}/api-key, reference at {url}/api/docs/
+  Logs:      {data_dir}/logs
+Try:
+  curl -s {url}/v3/memories/search/ -H "Authorization: Token $(cat {data_dir}/api-key)" \\
+    -H 'Content-Type: application/json' \\
+    -d '{{"query": "Where does Maya live?", "filters": {{"user_id": "maya"}}, "top_k": 3}}'
+Ctrl-C stops everything."""
+
 
 @dataclass
 class Child:
@@ -93,8 +104,9 @@ class Command(BaseCommand):
             try:
                 probe.bind((host, port))
             except OSError as exc:
+                other = f"make run PORT={port % 65535 + 1}"
                 raise CommandError(
-                    f"PORT={port} on {host} cannot be used ({exc.strerror}): choose another, e.g. `make run PORT={port % 65535 + 1}`."
+                    f"PORT={port} on {host} cannot be used ({exc.strerror}): choose another, e.g. `{other}`."
                 ) from exc
 
     def _start_all(self) -> None:
@@ -157,14 +169,7 @@ class Command(BaseCommand):
         if settings.ENV.load_sample:
             call_command("load_sample", stdout=self.stdout)
             connections.close_all()
-        key_file = self.data_dir / "api-key"
-        self.stdout.write(
-            f"\nReady: {url}  (dashboard: user admin, password in {self.data_dir / 'admin-password'}; API: {url}/api/docs/)\n"
-            f"API key: in {key_file}. Try:\n"
-            f"""  curl -s {url}/v3/memories/search/ -H "Authorization: Token $(cat {key_file})" \\\n"""
-            f"""    -H 'Content-Type: application/json' -d '{{"query": "Where does Maya live?", "filters": {{"user_id": "maya"}}}}'\n"""
-            f"Logs: {self.data_dir / 'logs'}. Ctrl-C stops everything.",
-        )
+        self.stdout.write(READY.format(url=url, data_dir=self.data_dir))
         self.stdout.flush()
 
     def _wait_until_ready(self, url: str) -> None:
