@@ -44,7 +44,9 @@ class Embedder:
 
     def __init__(self, model: str, *, device: str = "auto", dtype: DType = "auto", threads: int | None = None) -> None:
         from transformers import AutoModel, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # a log file is no terminal
         if threads:
             torch.set_num_threads(threads)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

@@ -224,7 +224,7 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     if kind == "run":
         sessions = Session.objects.filter(scope__project=project, run_id=name)
         counts = _destroy(Memory.objects.filter(project=project, run_id=name), sessions)
-        _drop_orphans(Scope.objects.filter(project=project))
+        _drop_orphans(project)
         return counts
     scopes = Scope.objects.filter(project=project, **{f"{kind}_id": name})
     counts = _destroy(Memory.objects.filter(scope__in=scopes), Session.objects.filter(scope__in=scopes))
@@ -258,6 +258,8 @@ def _raw_delete(rows: Any) -> None:
     rows._raw_delete(rows.db)
 
 
-def _drop_orphans(scopes: Any) -> None:
-    """A scope that was a run's alone goes with it."""
-    scopes.filter(sessions__isnull=True, memories__isnull=True, events__isnull=True).delete()
+def _drop_orphans(project: Project) -> None:
+    """The names that only a run's memories knew, and the scope that was the run's alone, go with it."""
+    Entity.objects.filter(scope__project=project, memory_links__isnull=True).delete()
+    scopes = Scope.objects.filter(project=project, sessions__isnull=True, memories__isnull=True)
+    scopes.filter(events__isnull=True).delete()

@@ -153,15 +153,15 @@ def terms(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).translate(ARABIC_FORMS)
     found: list[str] = []
     for match in WORD.finditer(text):
-        word = match.group()
+        word = match.group().removesuffix("'s")
         lower = word.lower()
-        if lower in STOP_WORDS:
+        if match.group().lower() in STOP_WORDS or lower in STOP_WORDS:
             continue
-        found.append(stem(lower.removesuffix("'s")))
-        if not (word.islower() or word.istitle() or word.isdigit()):
-            parts = [p.lower() for p in INNER_WORD.findall(word)]
+        found.append(stem(lower))
+        if not (lower == word or word.istitle() or "'" in word):
+            parts = [part.lower() for part in INNER_WORD.findall(word)]
             if len(parts) > 1:
-                found.extend(stem(p) for p in parts if p not in STOP_WORDS)
+                found.extend(stem(part) for part in parts if part not in STOP_WORDS)
     return found
 
 

@@ -68,6 +68,7 @@ class Command(BaseCommand):
         self.children: list[Child] = []
         self.data_dir.mkdir(parents=True, exist_ok=True)
         (self.data_dir / "logs").mkdir(exist_ok=True)
+        settings.STATIC_ROOT.mkdir(exist_ok=True)  # empty; whitenoise warns of a folder that is not there
         lock = self._lock()
         self._check_port()
         signal.signal(signal.SIGTERM, _raise_stopped)
@@ -118,24 +119,11 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("bootstrap", stdout=self.stdout)
         connections.close_all()
-        self._add("web", self._python("web", "gunicorn", "-c", "memory_service/gunicorn.py", "memory_service.wsgi"))
-        self._add("worker", self._python("worker", "celery", "-A", "memory_service", "worker", "-l", "WARNING"))
+        celery = ("celery", "--quiet", "-A", "memory_service")
         schedule = str(self.data_dir / "beat-schedule")
-        self._add(
-            "beat",
-            self._python(
-                "beat",
-                "celery",
-                "-A",
-                "memory_service",
-                "beat",
-                "-l",
-                "WARNING",
-                "-s",
-                schedule,
-                "--pidfile=",
-            ),
-        )
+        self._add("web", self._python("web", "gunicorn", "-c", "memory_service/gunicorn.py", "memory_service.wsgi"))
+        self._add("worker", self._python("worker", *celery, "worker"))
+        self._add("beat", self._python("beat", *celery, "beat", "-s", schedule, "--pidfile="))
 
     def _add(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
         try:
