@@ -46,7 +46,7 @@ class Embedder:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()  # a log file is no terminal
+        disable_progress_bar()  # type: ignore[no-untyped-call]  # a log file is no terminal
         if threads:
             torch.set_num_threads(threads)
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
+from django.db.models import Count, F
 from django.utils import timezone
 
 from . import consolidation, policies, summaries
@@ -199,20 +200,33 @@ def drain_scope(scope_id: int) -> datetime | None:
             if not held:
                 return None
             retry_at = _drain_locked(scope_id)
-        # An event that was recorded after our last look found the lock held; so we look once more without it.
-        if retry_at is not None or not Event.objects.unfinished().filter(scope_id=scope_id).exists():
+        if retry_at is not None and retry_at > timezone.now():
             return retry_at
+        # An event that was recorded after our last look found the lock held; so we look once more without it.
+        if not Event.objects.unfinished().filter(scope_id=scope_id).exists():
+            return None
 
 
 def _drain_locked(scope_id: int) -> datetime | None:
-    while True:
-        waiting = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id")
-        first = waiting.first()
-        if first is None:
-            return None
-        if first.retry_at and first.retry_at > timezone.now():
-            return first.retry_at
-        process_batch(claim_batch(scope_id))
+    """While one batch is being written, the texts of the next are embedded beside it, on another core."""
+    with ThreadPoolExecutor(1) as beside:
+        staged: Staged | None = None
+        while True:
+            events = [] if staged and staged.stands_alone else claim_batch(scope_id, after=staged)
+            following = stage(events, beside) if events else None
+            if staged is None and following is None:
+                return _next_look(scope_id)
+            if staged and not settle(staged) and following:
+                # One of the earlier events is to be tried again: the later ones must not overtake it.
+                release(following.events)
+                following = None
+            staged = following
+
+
+def _next_look(scope_id: int) -> datetime | None:
+    """When the scope's first event has waited out its back-off; None where nothing waits."""
+    first = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id").first()
+    return first.retry_at if first else None
 
 
 @contextmanager
@@ -230,21 +244,34 @@ def scope_lock(scope_id: int) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
-def claim_batch(scope_id: int) -> list[Event]:
-    """Claims the next events of a scope whose lock we hold: several at once where no LLM call is due."""
+def claim_batch(scope_id: int, *, after: Staged | None = None) -> list[Event]:
+    """Claims the next events of a scope whose lock we hold: several at once where no LLM call is due.
+
+    after: what we hold already. An event that waits out a back-off holds up all behind it.
+    """
     ready: list[Event] = []
     num_messages = 0
-    waiting = Event.objects.unfinished().filter(scope_id=scope_id).order_by("id")
-    for event in waiting.select_related("project", "scope")[:BATCH_EVENTS]:
-        num_messages += event.messages.count()
+    held = [event.pk for event in after.events] if after else []
+    waiting = Event.objects.unfinished().filter(scope_id=scope_id).exclude(pk__in=held).order_by("id")
+    for event in waiting.select_related("project", "scope").annotate(num_new=Count("messages"))[:BATCH_EVENTS]:
+        num_messages += event.num_new  # type: ignore[attr-defined]
         alone = wants_llm(event) or event.num_attempts > 0
-        waits = event.retry_at is not None and event.retry_at > timezone.now()
-        if ready and (alone or waits or num_messages > BATCH_MESSAGES):
+        if event.retry_at is not None and event.retry_at > timezone.now():
+            break
+        if (alone and (ready or after)) or (ready and num_messages > BATCH_MESSAGES):
             break
         ready.append(event)
         if alone:
             break
     return [event for event in ready if _claim(event)]
+
+
+def release(events: Sequence[Event]) -> None:
+    """Gives claimed events back as if they had not been touched."""
+    for event in events:
+        Event.objects.filter(pk=event.pk, claim=event.claim, status=EventStatus.RUNNING).update(
+            status=EventStatus.PENDING, claim=None, num_attempts=F("num_attempts") - 1
+        )
 
 
 def _claim(event: Event) -> bool:
@@ -266,25 +293,52 @@ def _claim(event: Event) -> bool:
     return changed == 1
 
 
-def process_batch(events: Sequence[Event]) -> None:
-    """Each event ends SUCCEEDED, FAILED with a reason, or PENDING with a time to try again. Never raises for one."""
+@dataclass(slots=True)
+class Staged:
+    """A batch that is extracted, and whose vectors are on their way."""
+
+    events: Sequence[Event]
+    works: list[Work]
+    embedded: Future[None]
+
+    @property
+    def stands_alone(self) -> bool:
+        """What an LLM is asked may depend on what the event before wrote."""
+        return any(wants_llm(event) for event in self.events)
+
+
+def stage(events: Sequence[Event], beside: Executor) -> Staged | None:
+    """Loads and extracts here, embeds on the executor. None where a lone event could not be extracted."""
     try:
         works = [load(event) for event in events]
         for work in works:
             extract(work)
-        embed(works)
     except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
-        if len(events) == 1:
-            record_failure(events[0], exc)
-            return
-        for event in events:  # so that only the one at fault bears it
-            process_batch([event])
-        return
-    for work in works:
+        return _stage_apart(events, exc, beside)
+    return Staged(events, works, beside.submit(embed, works))
+
+
+def _stage_apart(events: Sequence[Event], exc: Exception, beside: Executor) -> Staged | None:
+    """So that only the event at fault bears it: the first alone now, the others in their turn."""
+    if len(events) == 1:
+        record_failure(events[0], exc)
+        return None
+    release(events[1:])
+    return stage(events[:1], beside)
+
+
+def settle(staged: Staged) -> bool:
+    """Writes what the batch came to. Each event ends SUCCEEDED, FAILED with a reason, or PENDING with a time to try
+    again; false if one is PENDING, and then those behind it are given back."""
+    for i, work in enumerate(staged.works):
         try:
+            staged.embedded.result()
             finish(work)
-        except Exception as exc:  # noqa: BLE001 - as above
-            record_failure(work.event, exc)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
+            if record_failure(work.event, exc) == EventStatus.PENDING:
+                release(staged.events[i + 1 :])
+                return False
+    return True
 
 
 def load(event: Event) -> Work:
@@ -476,21 +530,25 @@ def record_usage(event: Event, usage: Sequence[Usage]) -> None:
     )
 
 
-def record_failure(event: Event, exc: BaseException) -> None:
-    """Back to PENDING with a back-off where trying again may help, FAILED with a reason where it will not."""
+def record_failure(event: Event, exc: BaseException) -> EventStatus | None:
+    """Back to PENDING with a back-off where trying again may help, FAILED with a reason where it will not.
+
+    Returns which; None where the event is another worker's by now.
+    """
     if isinstance(exc, LostClaim):
         logger.warning("%s", exc)
-        return
+        return None
     now = timezone.now()
     held = Event.objects.filter(pk=event.pk, claim=event.claim, status=EventStatus.RUNNING)
     permanent = isinstance(exc, ServiceError) and exc.permanent
     if permanent or event.num_attempts >= MAX_ATTEMPTS:
         logger.error("event %s failed", event.public_id, exc_info=exc)
         held.update(status=EventStatus.FAILED, error=_reason(event, exc), completed_at=now, updated_at=now)
-        return
+        return EventStatus.FAILED
     logger.warning("event %s will be tried again: %s", event.public_id, exc, exc_info=not _expected(exc))
     retry_at = now + timedelta(seconds=backoff_s(event.num_attempts, exc))
     held.update(status=EventStatus.PENDING, error=_reason(event, exc), retry_at=retry_at, updated_at=now)
+    return EventStatus.PENDING
 
 
 def _expected(exc: BaseException) -> bool:
