@@ -1,19 +1,20 @@
 # One image for web, worker, beat and migrate: docker-compose.yml chooses the command.
 
 FROM python:3.11-slim AS build
-# Where torch comes from: by default its CPU build. The build on PyPI has CUDA, and is some gigabytes larger:
-#   --build-arg TORCH_INDEX_URL=https://pypi.org/simple
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-# One more package index, e.g. a mirror of your own. Empty: PyPI alone.
+# An index that has the build of torch you want, e.g. one for CPUs alone. Empty: pip's own default, whose build has
+# CUDA on Linux and is some gigabytes larger.
+ARG TORCH_INDEX_URL=
+# One more package index, e.g. a mirror of your own.
 ARG EXTRA_INDEX_URL=
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
 WORKDIR /app
 COPY requirements/base.txt requirements/base.txt
-# torch comes first, so that its index is asked for torch and what torch needs, and for nothing else.
-RUN pip install torch --constraint requirements/base.txt \
-        --index-url "$TORCH_INDEX_URL" --extra-index-url https://pypi.org/simple \
+# torch comes first, so that its index is asked for torch and for nothing else.
+RUN if [ -n "$TORCH_INDEX_URL" ]; then \
+        pip install torch --no-deps --constraint requirements/base.txt --index-url "$TORCH_INDEX_URL"; \
+    fi \
     && pip install -r requirements/base.txt ${EXTRA_INDEX_URL:+--extra-index-url "$EXTRA_INDEX_URL"}
 COPY manage.py LICENSE NOTICE ./
 COPY memory_service memory_service

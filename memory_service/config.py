@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -52,7 +53,6 @@ class Environment(BaseSettings):
     max_message_chars: int = Field(default=200_000, ge=1_000, le=1_000_000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
-    openapi_public: bool = True
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")
     @classmethod
@@ -120,8 +120,6 @@ def read_or_make_secret(path: Path) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Writes so that no other user can read it, not even for a moment."""
-    import os
-
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text + "\n")

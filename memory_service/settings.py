@@ -16,7 +16,7 @@ DATA_DIR = ENV.data_dir
 
 DEBUG = ENV.debug
 SECRET_KEY = ENV.secret_key or read_or_make_secret(DATA_DIR / "secret-key")
-ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]", "testserver"]
+ALLOWED_HOSTS = list(ENV.allowed_hosts) or ["localhost", "127.0.0.1", "[::1]"]
 CSRF_TRUSTED_ORIGINS = list(ENV.csrf_trusted_origins)
 
 INSTALLED_APPS = [
