@@ -39,6 +39,7 @@ class Environment(BaseSettings):
     load_sample: bool = True
 
     database_url: str = ""
+    database_pool: bool = True
     celery_broker_url: str = ""
     cache_url: str = ""
 

@@ -240,12 +240,31 @@ def _shown(value: Any) -> str:
 
 def names_an_entity(node: Filter) -> bool:
     """Whether every memory that passes is tied to some entity id by a positive condition."""
+    return _always(node, _names_entity)
+
+
+def narrows(node: Filter) -> bool:
+    """The same, or by what its metadata holds: enough to delete by."""
+    return _always(node, lambda test: _names_entity(test) or _names_metadata(test))
+
+
+def _always(node: Filter, holds: Callable[[Test], bool]) -> bool:
+    """Whether no memory passes but by a test of which `holds` is true."""
     if isinstance(node, Test):
-        return node.field in ENTITY_FIELDS and node.operator in ("eq", "in", "any")
+        return holds(node)
     if node.operator == "NOT":
         return False
-    names = [names_an_entity(part) for part in node.parts]
-    return any(names) if node.operator == "AND" else bool(names) and all(names)
+    found = [_always(part, holds) for part in node.parts]
+    return any(found) if node.operator == "AND" else bool(found) and all(found)
+
+
+def _names_entity(test: Test) -> bool:
+    return test.field in ENTITY_FIELDS and test.operator in ("eq", "in", "any")
+
+
+def _names_metadata(test: Test) -> bool:
+    operator = test.value[1] if test.operator == "key" else test.operator
+    return test.field == "metadata" and operator not in ("ne", "any")
 
 
 def scope_condition(node: Filter) -> Q | None:
@@ -262,7 +281,7 @@ def scope_condition(node: Filter) -> Q | None:
 
 
 def _scope_test(test: Test) -> Q | None:
-    if test.field not in ENTITY_FIELDS or test.operator not in ("eq", "in", "any"):
+    if not _names_entity(test):
         return None
     column = "sessions__run_id" if test.field == "run_id" else test.field
     if test.operator == "any":

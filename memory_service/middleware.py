@@ -16,6 +16,7 @@ logger = logging.getLogger("memory_service.request")
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 ACCEPTED_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+VERSIONED = re.compile(r"^/v[123]/")
 QUIET_PATHS = ("/healthz", "/readyz", "/static/")
 
 
@@ -48,14 +49,17 @@ class RequestId:
         logger.info("%s %s %s", request.method, request.path, response.status_code, extra=extra)
 
 
-class CollapseSlashes:
-    """`//v1/ping/` is `/v1/ping/`: a client's host that ends in a slash asks for the former."""
+class NormalisePath:
+    """`//v1/ping/` is `/v1/ping/`: a client's host that ends in a slash asks for the former. So is `/v1/ping`: a
+    redirect to the slash at the end would lose a body."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if "//" in request.path_info:
-            request.path_info = re.sub(r"/{2,}", "/", request.path_info)
-            request.path = re.sub(r"/{2,}", "/", request.path)
+        path = re.sub(r"/{2,}", "/", request.path_info)
+        if VERSIONED.match(path) and not path.endswith("/"):
+            path += "/"
+        if path != request.path_info:
+            request.path_info = request.path = path
         return self.get_response(request)

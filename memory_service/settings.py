@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
@@ -38,7 +37,7 @@ MIDDLEWARE = [
     "memory_service.middleware.RequestId",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "memory_service.middleware.CollapseSlashes",
+    "memory_service.middleware.NormalisePath",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -80,7 +79,7 @@ def _database() -> dict[str, object]:
 DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", **_database()}}
 _OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
 assert isinstance(_OPTIONS, dict)  # set by us, just above
-if "pytest" not in sys.modules:  # the test runner drops its database, which a pool would hold open
+if ENV.database_pool:  # off behind a pooler of your own, which must pool sessions: workers hold advisory locks
     _OPTIONS["pool"] = {"min_size": 1, "max_size": ENV.web_threads + 2, "timeout": 10}
 
 CACHES = {
@@ -149,7 +148,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["memory_service.api.parsing.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "memory_service.api.schema.Schema",
     "EXCEPTION_HANDLER": "memory_service.api.errors.handle",
     "UNAUTHENTICATED_USER": None,
     "DEFAULT_PAGINATION_CLASS": None,

@@ -23,6 +23,7 @@ for _name in (
     os.environ.pop(_name, None)
 os.environ["DATA_DIR"] = str(DATA_DIR)
 os.environ["LOG_LEVEL"] = "WARNING"
+os.environ["DATABASE_POOL"] = "false"  # the runner drops its database, which a pool would hold open
 os.environ.setdefault("MEM0_TELEMETRY", "False")
 
 _processes: list[Any] = []

@@ -81,13 +81,17 @@ def _page(request: Request, found: list[dict[str, Any]]) -> tuple[list[dict[str,
 @api_view(["GET", "DELETE"])
 def entity(request: Request, kind: str, name: str) -> Response:
     """One entity. DELETE destroys every trace of it: messages, memories, their history and vectors."""
-    if kind not in TYPES:
-        raise InvalidInput(f"entity type {kind!r} is unknown; accepted are {', '.join(TYPES)}")
-    name = check_text(name, name="entity name")
-    found = find_entities(handlers.project_of(request), kind, name)
-    if not found:
-        raise NotFound(f"{kind} {name!r} was not found in this project")
+    found = find_entity(request, kind, name)
     if request.method == "DELETE":
         event = handlers.delete_entity(request, kind, name)
         return Response({"message": "Entity deleted successfully!", "event_id": str(event.public_id)})
-    return Response(found[0])
+    return Response(found)
+
+
+def find_entity(request: Request, kind: str, name: str) -> dict[str, Any]:
+    if kind not in TYPES:
+        raise InvalidInput(f"entity type {kind!r} is unknown; accepted are {', '.join(TYPES)}")
+    found = find_entities(handlers.project_of(request), kind, check_text(name, name="entity name"))
+    if not found:
+        raise NotFound(f"{kind} {name!r} was not found in this project")
+    return found[0]

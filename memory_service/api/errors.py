@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -77,10 +77,10 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(API_PREFIXES):
         detail = f"There is nothing at {request.path}; see /api/docs/ for what there is."
         return JsonResponse({"detail": detail, "error": detail}, status=404)
-    return render(request, "404.html", status=404)
+    return defaults.page_not_found(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API_PREFIXES):
         return JsonResponse({"detail": _unexpected(), "error": _unexpected()}, status=500)
-    return render(request, "500.html", status=500)
+    return defaults.server_error(request)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 
 from memory_service import editing, ingest, retrieval, tasks
 from memory_service.errors import InvalidInput
-from memory_service.filters import names_an_entity, parse
+from memory_service.filters import narrows, parse
 from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
 
 from . import rendering
@@ -101,8 +101,10 @@ def render_one(memory: Memory) -> dict[str, Any]:
 
 def delete_matching(request: Request) -> Event:
     raw = read_delete_filter(request.query_params)
-    if not names_an_entity(parse(raw)) and "metadata" not in request.query_params:
-        raise InvalidInput("filters must name whose memories to delete, e.g. {'user_id': 'alice'}")
+    if not narrows(parse(raw)):
+        raise InvalidInput(
+            "filters must name whose memories to delete, e.g. {'user_id': 'alice'}, or what their metadata holds"
+        )
     return _run_deletion(editing.record_deletion(project_of(request), raw_filter=raw, entity=None))
 
 

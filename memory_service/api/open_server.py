@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memory_service import editing
-from memory_service.errors import InvalidInput, ServiceError
+from memory_service.errors import ServiceError
 from memory_service.filters import ENTITY_FIELDS
 from memory_service.models import EventStatus
 
@@ -82,7 +82,7 @@ def search(request: Request) -> Response:
     return Response({"results": handlers.search(request, body_of(request), refuse_top_level=False)})
 
 
-@extend_schema(responses=OpenApiTypes.OBJECT, tags=TAGS)
+@extend_schema(operation_id="open_server_list_entities", responses=OpenApiTypes.OBJECT, tags=TAGS)
 @api_view(["GET"])
 def entities(request: Request) -> Response:
     project = handlers.project_of(request)
@@ -93,7 +93,6 @@ def entities(request: Request) -> Response:
 @extend_schema(responses=OpenApiTypes.OBJECT, tags=TAGS)
 @api_view(["DELETE"])
 def entity(request: Request, kind: str, name: str) -> Response:
-    if kind not in platform_entities.TYPES:
-        raise InvalidInput(f"entity type {kind!r} is unknown; accepted are {', '.join(platform_entities.TYPES)}")
+    platform_entities.find_entity(request, kind, name)  # what is not there is not found, as everywhere
     handlers.delete_entity(request, kind, name)
     return Response({"message": "Entity deleted successfully"})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from typing import Any
 
 from django.conf import settings
@@ -50,6 +51,16 @@ def to_moment(value: Any, *, name: str) -> datetime:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time.min, UTC)
     return check_moment(moment, name=name)
+
+
+class NumberField(serializers.FloatField):
+    """Finite: NaN, which a string can say, would pass any bound."""
+
+    def to_internal_value(self, data: Any) -> float:
+        number = super().to_internal_value(data)
+        if not math.isfinite(number):
+            self.fail("invalid")
+        return number
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]})
@@ -130,7 +141,7 @@ class AddSerializer(EntityIdsSerializer):
     custom_categories = serializers.ListField(child=serializers.DictField(), required=False, allow_null=True)
     includes = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     excludes = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
-    wait_s = serializers.FloatField(
+    wait_s = NumberField(
         default=0, min_value=0, max_value=MAX_WAIT_S, help_text="+ answer when processed, or after so long"
     )
     async_mode = serializers.BooleanField(required=False, allow_null=True, help_text="false waits (older clients)")
@@ -166,7 +177,8 @@ def check_metadata(value: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _inside(filters: Any, name: str) -> str | None:
     """An entity id from `filters`, flat or in an AND."""
-    parts = [filters, *(filters.get("AND") or [])] if isinstance(filters, Mapping) else []
+    inner = filters.get("AND") if isinstance(filters, Mapping) else None
+    parts = [filters, *(inner if isinstance(inner, list) else [])]
     found = next((p[name] for p in parts if isinstance(p, Mapping) and p.get(name)), None)
     if found is not None and not (isinstance(found, str) and len(found) <= MAX_NAME_CHARS):
         raise InvalidInput(f"filters.{name} must be a string of at most {MAX_NAME_CHARS} characters")
@@ -248,7 +260,7 @@ class SearchSerializer(FilteredSerializer):
     query = serializers.CharField(max_length=20_000)
     top_k = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
-    threshold = serializers.FloatField(required=False, allow_null=True, min_value=0, max_value=1)
+    threshold = NumberField(required=False, allow_null=True, min_value=0, max_value=1)
     rerank = serializers.BooleanField(default=False)
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
     reference_date = MomentField(required=False, allow_null=True)
@@ -377,10 +389,6 @@ def _literal(text: str, name: str) -> Any:
         if isinstance(value, Mapping):
             return value
     raise InvalidInput(f"{name}={text[:80]!r} is not an object such as {{'user_id': 'alice'}}")
-
-
-def read_date(value: Any) -> date:
-    return to_moment(value, name="date").date()
 
 
 def validated(parser: serializers.BaseSerializer[Any]) -> Any:
