@@ -9,7 +9,6 @@ from django.urls import path
 
 from . import entities, events, memories, open_server, sessions, status
 
-
 urlpatterns = [
     path("v1/ping/", status.ping),
     path("v3/memories/add/", memories.add),
