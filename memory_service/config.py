@@ -16,7 +16,6 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 DATABASE_SCHEMES = ("postgresql", "postgres")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "amqp", "amqps")
-CACHE_SCHEMES = ("redis", "rediss", "unix")
 
 
 class Environment(BaseSettings):
@@ -41,7 +40,6 @@ class Environment(BaseSettings):
     database_url: str = ""
     database_pool: bool = True
     celery_broker_url: str = ""
-    cache_url: str = ""
 
     embedding_model: str = "all-MiniLM-L6-v2"
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -80,11 +78,6 @@ class Environment(BaseSettings):
     def check_broker(cls, value: str) -> str:
         return _check_scheme(value, BROKER_SCHEMES)
 
-    @field_validator("cache_url")
-    @classmethod
-    def check_cache(cls, value: str) -> str:
-        return _check_scheme(value, CACHE_SCHEMES)
-
 
 def _check_scheme(url: str, accepted: tuple[str, ...]) -> str:
     if url and urlsplit(url).scheme not in accepted:
@@ -100,7 +93,7 @@ def read_environment() -> Environment:
         raise ImproperlyConfigured("; ".join(_describe(error) for error in exc.errors())) from exc
 
 
-SECRET_VARIABLES = {"SECRET_KEY", "LLM_API_KEY", "DATABASE_URL", "CELERY_BROKER_URL", "CACHE_URL"}
+SECRET_VARIABLES = {"SECRET_KEY", "LLM_API_KEY", "DATABASE_URL", "CELERY_BROKER_URL"}
 
 
 def _describe(error: Any) -> str:

@@ -58,10 +58,11 @@ class Change:
     expiration_date: date | Unset | None = UNSET
 
 
-def find_memory(project: Project, public_id: Any) -> Memory:
+def find_memory(project: Project, public_id: Any, *, lock: bool = False) -> Memory:
     """Raises NotFound for what is not in the project, is deleted, or is in quarantine."""
     shown = [MemoryState.LIVE, MemoryState.SUPERSEDED]
-    memory = Memory.objects.in_project(project).filter(public_id=public_id, state__in=shown).first()
+    memories = Memory.objects.in_project(project).filter(public_id=public_id, state__in=shown)
+    memory = (memories.select_for_update() if lock else memories).first()
     if memory is None:
         raise NotFound(f"memory {public_id} was not found in this project")
     return memory
@@ -70,8 +71,7 @@ def find_memory(project: Project, public_id: Any) -> Memory:
 @transaction.atomic
 def update_memory(project: Project, public_id: Any, change: Change) -> Memory:
     """Raises NotFound, and Conflict where it is immutable or its new text is already remembered."""
-    found = find_memory(project, public_id)
-    memory = Memory.objects.select_for_update().get(pk=found.pk)
+    memory = find_memory(project, public_id, lock=True)
     if memory.immutable:
         raise Conflict(f"memory {public_id} is immutable: it was added so and cannot be changed, only deleted")
     now = timezone.now()
@@ -106,7 +106,7 @@ def _check_text_is_new(memory: Memory, text: str) -> None:
 @transaction.atomic
 def delete_memory(project: Project, public_id: Any, *, linked: bool = False) -> int:
     """Closes the memory and, if asked, all that it superseded, and what those did. Returns how many."""
-    memory = find_memory(project, public_id)
+    memory = find_memory(project, public_id, lock=True)
     chain = _superseded_by(memory) if linked else []
     for one in [memory, *chain]:
         _delete(one)
@@ -145,6 +145,7 @@ def _revise(memory: Memory, operation: str, *, old_text: str | None, new_text: s
 @transaction.atomic
 def update_batch(project: Project, changes: Sequence[tuple[Any, Change]]) -> int:
     """All or none."""
+    _lock(project, [public_id for public_id, _ in changes])
     for public_id, change in changes:
         update_memory(project, public_id, change)
     return len(changes)
@@ -153,7 +154,14 @@ def update_batch(project: Project, changes: Sequence[tuple[Any, Change]]) -> int
 @transaction.atomic
 def delete_batch(project: Project, public_ids: Sequence[Any]) -> int:
     """All or none; an id that is named twice counts once."""
+    _lock(project, public_ids)
     return sum(delete_memory(project, public_id) for public_id in dict.fromkeys(public_ids))
+
+
+def _lock(project: Project, public_ids: Sequence[Any]) -> None:
+    """In one order whatever was asked for, so that two batches wait for each other and do not deadlock."""
+    rows = Memory.objects.in_project(project).filter(public_id__in=public_ids).order_by("id")
+    list(rows.select_for_update().values_list("pk"))
 
 
 @transaction.atomic
@@ -201,12 +209,12 @@ def delete_matching(project: Project, node: Filter) -> int:
     num_deleted = 0
     while True:
         with transaction.atomic():
-            matching = memories_passing(project, node, show_expired=True)
-            ids = list(matching.order_by("id").values_list("id", flat=True)[:DELETE_BATCH])
-            for memory in Memory.objects.select_for_update().filter(pk__in=ids):
+            matching = memories_passing(project, node, show_expired=True).order_by("id")
+            memories = list(matching.select_for_update(of=("self",))[:DELETE_BATCH])
+            for memory in memories:
                 _delete(memory)
-        num_deleted += len(ids)
-        if len(ids) < DELETE_BATCH:
+        num_deleted += len(memories)
+        if not memories:
             return num_deleted
 
 

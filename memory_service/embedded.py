@@ -63,10 +63,6 @@ def broker_url(data_dir: Path) -> str:
     return f"redis+socket://{redis_socket(data_dir)}?virtual_host=0"
 
 
-def cache_url(data_dir: Path) -> str:
-    return f"unix://{redis_socket(data_dir)}?db=1"
-
-
 def _short_enough(folder: Path, name: str) -> Path:
     """`folder`, or a folder under the temporary one, named after it, where a socket's path would be too long."""
     if len(os.fsencode(folder / name)) <= MAX_SOCKET_PATH:
@@ -76,7 +72,8 @@ def _short_enough(folder: Path, name: str) -> Path:
 
 
 def owned_environment(data_dir: Path) -> dict[str, str]:
-    return {**os.environ, OWNER_VARIABLE: str(data_dir)}
+    """SPT_NOENV keeps setproctitle, where it is installed, from writing a title over the mark."""
+    return {**os.environ, OWNER_VARIABLE: str(data_dir), "SPT_NOENV": "1"}
 
 
 def start_postgres(data_dir: Path, *, log: Path) -> subprocess.Popen[bytes]:
@@ -181,7 +178,7 @@ def _init_cluster(folder: Path, data_dir: Path, account: str | None) -> None:
 
 
 def _answers(process: subprocess.Popen[bytes], data_dir: Path, account: str | None) -> bool:
-    probe = [str(_binaries() / "pg_isready"), "-q", "-h", str(postgres_socket_dir(data_dir))]
+    probe = [str(_binaries() / "pg_isready"), "-q", "-U", "postgres", "-h", str(postgres_socket_dir(data_dir))]
     for _ in range(600):
         if process.poll() is not None:
             return False

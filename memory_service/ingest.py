@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from . import consolidation, policies, summaries
 from .embedding import Vectors, embed_texts
-from .errors import Conflict, LLMUnavailable, ServiceError
+from .errors import Conflict, LLMMalformed, LLMUnavailable, ServiceError
 from .extraction.llm import WINDOW_MESSAGES, extract_llm
 from .extraction.local import extract_local
 from .extraction.types import Candidate, Extraction, Grounding, SourceMessage, Usage
@@ -456,6 +456,8 @@ def _nearest_facts(work: Work, sources: Sequence[SourceMessage]) -> list[policie
 
 def _fall_back(work: Work, exc: ServiceError) -> None:
     logger.warning("event %s: the LLM failed (%s); the local path took over", work.event.public_id, exc)
+    if isinstance(exc, LLMMalformed):
+        work.extraction.usage.extend(exc.usage)  # it was of no use, and costs all the same
     work.policy, work.llm = "local", None
     work.extraction.notes.append(f"The language model gave no usable answer ({exc}); extracted without it.")
 

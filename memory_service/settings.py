@@ -7,7 +7,7 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict
 
 from .config import read_environment, read_or_make_secret
-from .embedded import broker_url, cache_url, postgres_socket_dir
+from .embedded import broker_url, postgres_socket_dir
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = read_environment()
@@ -81,13 +81,6 @@ _OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
 assert isinstance(_OPTIONS, dict)  # set by us, just above
 if ENV.database_pool:  # off behind a pooler of your own, which must pool sessions: workers hold advisory locks
     _OPTIONS["pool"] = {"min_size": 1, "max_size": ENV.web_threads + 2, "timeout": 10}
-
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": ENV.cache_url or cache_url(DATA_DIR),
-    }
-}
 
 CELERY_BROKER_URL = ENV.celery_broker_url or broker_url(DATA_DIR)
 CELERY_TASK_IGNORE_RESULT = True  # the database holds what came of a task
@@ -184,6 +177,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": ENV.log_level},
     "loggers": {
         "django.server": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        "django.request": {"level": "ERROR"},  # the RequestId middleware writes a line for every request
         "celery.app.trace": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "LiteLLM": {"level": "WARNING"},

@@ -14,7 +14,6 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="ms-test-")).resolve()
 for _name in (
     "DATABASE_URL",
     "CELERY_BROKER_URL",
-    "CACHE_URL",
     "LLM_MODEL",
     "EMBEDDING_MODEL",
     "SECURE",

@@ -30,7 +30,7 @@ class KeyAuthentication(BaseAuthentication):
             return None
         key = ApiKey.find(given)
         if key is None:
-            raise AuthenticationFailed("Invalid API key: it is unknown or was revoked. Make one in the dashboard.")
+            raise AuthenticationFailed("Invalid API key: unknown or revoked. `manage.py keys create` makes one.")
         return KeyHolder(key), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -252,7 +252,8 @@ class FilteredSerializer(EntityIdsSerializer):
             parts.append({"keywords": {"icontains": data["keywords"]}})
         for name, operator in (("start_date", "gte"), ("end_date", "lte")):
             if data.get(name):
-                parts.append({"created_at": {operator: data[name].isoformat()}})
+                # As it was given: a bare date stands for its whole day.
+                parts.append({"created_at": {operator: self.initial_data[name]}})
         return parse({"AND": parts} if parts else None)
 
 

@@ -111,7 +111,7 @@ class Command(BaseCommand):
                 ) from exc
 
     def _start_all(self) -> None:
-        if not settings.ENV.celery_broker_url or not settings.ENV.cache_url:
+        if not settings.ENV.celery_broker_url:
             self._add("redis", lambda: embedded.start_redis(self.data_dir, log=self._log("redis")))
         if not settings.ENV.database_url:
             self._add("postgres", lambda: embedded.start_postgres(self.data_dir, log=self._log("postgres")))

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from memory_service.models import ApiKey, Project
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command("keys", *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_it_creates_a_key_that_opens_its_project_and_stores_only_its_hash(project: Project) -> None:
+    key = run("create", "--project", project.name, "--name", "agents")
+    found = ApiKey.find(key)
+    assert found is not None and found.project == project and found.name == "agents"
+    assert key not in str(ApiKey.objects.values_list())
+    found.refresh_from_db()
+    assert found.last_used_at is not None
+
+
+def test_it_lists_and_revokes_by_the_beginning(project: Project) -> None:
+    key = run("create", "--project", project.name)
+    prefix = key[:9]
+    assert prefix in run("list") and key not in run("list")
+    run("revoke", prefix)
+    assert ApiKey.find(key) is None
+    assert "revoked" in run("list")
+
+
+def test_it_refuses_an_unknown_project_and_an_unknown_key(project: Project) -> None:
+    with pytest.raises(CommandError, match=f"'nowhere' is unknown; there are: {project.name}"):
+        run("create", "--project", "nowhere")
+    with pytest.raises(CommandError, match="0 live keys begin with 'ms-xxxxxx'"):
+        run("revoke", "ms-xxxxxx")
