@@ -40,6 +40,7 @@ MAX_LLM_ATTEMPTS = 3  # then the local path takes over, and the event says so
 MAX_BACKOFF_S = 300.0
 BATCH_EVENTS, BATCH_MESSAGES = 16, 64  # processed together, so that their texts are embedded together
 SUMMARY_MESSAGES = 200  # taken into a summary at a time
+NOTHING_NEW = "No memory was made: what was said is small talk, or known already."
 LOCK_NAMESPACE = 0x4D454D << 40  # "MEM": keeps our advisory locks apart from anybody else's
 
 
@@ -499,7 +500,8 @@ def finish(work: Work) -> None:
         outcome = consolidation.apply(event, decisions, work.vectors[:num_candidates], work.messages)
         consolidation.quarantine(event, extraction.quarantined, work.vectors[num_candidates:], work.messages)
         record_usage(event, [*extraction.usage, *usage])
-        _complete(event, outcome.results, extraction.notes)
+        notes = extraction.notes if outcome.results else [*extraction.notes, NOTHING_NEW]
+        _complete(event, outcome.results, notes)
     return None
 
 
