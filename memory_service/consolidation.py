@@ -32,11 +32,11 @@ from .models import (
     hash_text,
 )
 from .models.conversation import MAX_NAME_CHARS
+from .models.memory import POSITIONS_PER_MESSAGE
 from .policies import Decision, Neighbour
 from .storage import prepare, rewrite_index, write_index
 
 NUM_NEIGHBOURS = 10  # s of the Mem0 paper, section 2.1
-POSITIONS_PER_MESSAGE = 1000  # room for the parts of a long message
 
 
 @dataclass(slots=True)
@@ -49,6 +49,15 @@ class Outcome:
         self.results.append({"id": str(memory.public_id), "data": {"memory": memory.text}, "event": event})
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One decision for each candidate, in order. seen: the text of every memory that they were compared with."""
+
+    decisions: list[Decision]
+    usage: list[Usage]
+    seen: dict[int, str]
+
+
 def decide(
     scope: Scope,
     candidates: Sequence[Candidate],
@@ -56,15 +65,16 @@ def decide(
     *,
     policy: policies.Policy,
     llm: LLMConfig | None,
-) -> tuple[list[Decision], list[Usage]]:
-    """One decision for each candidate, in order. Raises what the LLM's door raises."""
+) -> Plan:
+    """Raises what the LLM's door raises."""
     neighbours = [
         find_neighbours(scope, vector) if candidate.kind != "episodic" else []
         for candidate, vector in zip(candidates, vectors, strict=True)
     ]
+    seen = {near.memory_id: near.text for nearby in neighbours for near in nearby}
     if policy == "two_phase" and llm is not None:
-        return _decide_two_phase(llm, candidates, neighbours)
-    return policies.decide_local(candidates, neighbours, policy=policy), []
+        return Plan(*_decide_two_phase(llm, candidates, neighbours), seen)
+    return Plan(policies.decide_local(candidates, neighbours, policy=policy), [], seen)
 
 
 def _decide_two_phase(
@@ -93,9 +103,9 @@ def find_neighbours(scope: Scope, vector: np.ndarray[Any, Any]) -> list[Neighbou
         return [Neighbour(*row) for row in cursor.fetchall()]
 
 
-def apply(event: Event, decisions: Sequence[Decision], vectors: Vectors, messages: Iterable[Message]) -> Outcome:
-    """Writes the decisions in the caller's transaction. vectors: (N, D), one for each decision's candidate."""
-    return _Writer(event, {message.pk: message for message in messages}).write(decisions, vectors)
+def apply(event: Event, plan: Plan, vectors: Vectors, messages: Iterable[Message]) -> Outcome:
+    """Writes the plan in the caller's transaction. vectors: (N, D), one for each decision's candidate."""
+    return _Writer(event, {message.pk: message for message in messages}).write(plan, vectors)
 
 
 def quarantine(event: Event, candidates: Sequence[Candidate], vectors: Vectors, messages: Iterable[Message]) -> None:
@@ -116,43 +126,53 @@ class _Writer:
         assert event.scope is not None  # only ADD events come here
         self.event, self.scope, self.messages = event, event.scope, messages
         self.options: dict[str, Any] = event.options
+        self.targets: dict[int, Memory] = {}
+        self.known: dict[tuple[str | None, str], Memory] = {}
         self.outcome = Outcome()
         self.now = timezone.now()
 
-    def write(self, decisions: Sequence[Decision], vectors: Vectors) -> Outcome:
+    def write(self, plan: Plan, vectors: Vectors) -> Outcome:
+        self.targets = self._unchanged_targets(plan)
+        self.known = self._known_texts(plan.decisions)
         added: list[tuple[Memory, Candidate]] = []
         rows: list[int] = []
-        known = self._known_texts(decisions)
         sourced: list[tuple[Memory, Candidate]] = []
         closing: list[tuple[Decision, Memory]] = []
-        targets = Memory.objects.select_for_update().in_bulk([d.target_id for d in decisions if d.target_id])
-        for row, decision in enumerate(decisions):
-            candidate, target = decision.candidate, targets.get(decision.target_id or 0)
-            if decision.operation == "NONE":
-                if target:
-                    sourced.append((target, candidate))
-                continue
-            if decision.operation == "UPDATE" and target and not target.immutable:
-                self._update(target, decision)
-                sourced.append((target, candidate))
-                continue
-            key = self._key(candidate)
-            if key in known:
-                sourced.append((known[key], candidate))
-                continue
-            memory = self.build(candidate)
-            known[key] = memory
-            added.append((memory, candidate))
-            rows.append(row)
-            if decision.operation == "INVALIDATE" and target and not target.immutable:
-                closing.append((decision, memory))
+        for row, decision in enumerate(plan.decisions):
+            candidate, target = decision.candidate, self.targets.get(decision.target_id or 0)
+            standing = self._standing(decision, target)
+            if standing is not None:
+                sourced.append((standing, candidate))
+            elif decision.operation != "NONE" or decision.target_id is not None:
+                memory = self.build(candidate)
+                self.known[self._key(candidate)] = memory
+                added.append((memory, candidate))
+                rows.append(row)
+                if decision.operation == "INVALIDATE" and target and not target.immutable:
+                    closing.append((decision, memory))
         self._add(added, vectors[rows])
         for decision, memory in closing:
-            self._close(targets[decision.target_id or 0], by=memory, decision=decision)
+            self._close(self.targets[decision.target_id or 0], by=memory, decision=decision)
         self.link_sources([*added, *sourced])
         self._link_entities(added)
-        self._revise_added(added, {id(d.candidate): d for d in decisions})
+        self._revise_added(added, {id(d.candidate): d for d in plan.decisions})
         return self.outcome
+
+    def _unchanged_targets(self, plan: Plan) -> dict[int, Memory]:
+        """Locked. A memory that was edited or deleted while the decision was made is no target any more: what was
+        decided about it was decided about another text, and the candidate is added instead."""
+        ids = sorted({d.target_id for d in plan.decisions if d.target_id})
+        found = Memory.objects.live().select_for_update().filter(pk__in=ids).order_by("pk")
+        return {memory.pk: memory for memory in found if memory.text == plan.seen.get(memory.pk)}
+
+    def _standing(self, decision: Decision, target: Memory | None) -> Memory | None:
+        """The memory that already says, or now says, what the candidate does; it gains the candidate's sources."""
+        if decision.operation == "NONE" and target:
+            return target
+        if decision.operation == "UPDATE" and target and not target.immutable:
+            self._update(target, decision)
+            return target
+        return self.known.get(self._key(decision.candidate))
 
     def _key(self, candidate: Candidate) -> tuple[str | None, str]:
         return self._run_id(candidate), hash_text(candidate.text)
@@ -222,6 +242,8 @@ class _Writer:
             target.text = old_text
             return
         replace_text(target, embed_texts([target.text]), at=self.now)
+        self.known.pop((target.run_id, hash_text(old_text)), None)
+        self.known[target.run_id, target.text_hash] = target
         self._revise(target, "UPDATE", old_text, target.text, decision)
         self.outcome.record(target, "UPDATE")
 

@@ -5,7 +5,6 @@
     ├── NotFound              404  no such thing, or not in this project
     ├── Conflict              409  true of the data as it is: immutable, duplicate
     ├── TooLarge              413  over a limit that the message names
-    ├── ExtractionError            a message could not be turned into memories
     └── LLMError                   the language model gave no usable answer
         ├── LLMUnavailable         time-out, 429, 5xx, connection lost: try again later
         ├── LLMRejected            bad key, unknown model, refused: trying again will not help
@@ -44,10 +43,6 @@ class Conflict(ServiceError):
 
 class TooLarge(ServiceError):
     status = 413
-
-
-class ExtractionError(ServiceError):
-    pass
 
 
 class LLMError(ServiceError):

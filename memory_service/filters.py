@@ -32,6 +32,7 @@ from django.db.models.lookups import (
 from django.utils.dateparse import parse_date, parse_datetime
 
 from .errors import InvalidInput
+from .models import MemorySource
 from .validation import check_json, check_text
 
 ENTITY_FIELDS = ("user_id", "agent_id", "app_id", "run_id")
@@ -357,6 +358,7 @@ def _session(test: Test) -> Q:
     values = list(test.value) if test.operator == "in" else [test.value]
     ids = [found for found in map(_uuid_or_none, values) if found]
     condition = Q(run_id__in=values) | Q(session__public_id__in=ids)
+    condition |= _stated_in(Q(message__session__run_id__in=values) | Q(message__session__public_id__in=ids))
     return ~condition if test.operator == "ne" else condition
 
 
@@ -461,8 +463,22 @@ def _never_null(condition: Any) -> Coalesce:
     return Coalesce(condition, Value(False), output_field=BooleanField())
 
 
+def _run(test: Test) -> Q:
+    """A fact that two runs state is found in both, whichever it is filed under."""
+    if test.operator in ("any", "none"):
+        return _plain(test)
+    values = list(test.value) if test.operator == "in" else [test.value]
+    condition = Q(run_id__in=values) | _stated_in(Q(message__session__run_id__in=values))
+    return ~condition if test.operator == "ne" else condition
+
+
+def _stated_in(session: Q) -> Q:
+    return Q(pk__in=MemorySource.objects.filter(session).values("memory"))
+
+
 COMPILERS: dict[str, Callable[[Test], Q]] = {
     **dict.fromkeys(DATE_FIELDS, _moment),
+    "run_id": _run,
     "session_id": _session,
     "categories": _categories,
     "keywords": _text,

@@ -9,18 +9,19 @@ The claim token in the row decides who may finish it, so an event is applied onc
 from __future__ import annotations
 
 import logging
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
-from django.db.models import Count, F
+from django.db import DatabaseError, transaction
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from . import consolidation, policies, summaries
@@ -30,6 +31,7 @@ from .extraction.llm import WINDOW_MESSAGES, extract_llm
 from .extraction.local import extract_local
 from .extraction.types import Candidate, Extraction, Grounding, SourceMessage, Usage
 from .llm import LLMConfig
+from .locks import Kind, advisory_lock
 from .logs import request_id
 from .models import CompletionUsage, Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
 
@@ -38,10 +40,12 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 5
 MAX_LLM_ATTEMPTS = 3  # then the local path takes over, and the event says so
 MAX_BACKOFF_S = 300.0
+TURN_S = 30.0  # a scope with much to do lets the others have a worker after so long
+AFTER_A_TURN = timedelta(milliseconds=50)
 BATCH_EVENTS, BATCH_MESSAGES = 16, 64  # processed together, so that their texts are embedded together
 SUMMARY_MESSAGES = 200  # taken into a summary at a time
+SUMMARY_PAUSE = timedelta(minutes=10)  # after one that failed
 NOTHING_NEW = "No memory was made: what was said is small talk, or known already."
-LOCK_NAMESPACE = 0x4D454D << 40  # "MEM": keeps our advisory locks apart from anybody else's
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class AddRequest:
     immutable: bool = False
     expiration_date: date | None = None
     wishes: dict[str, Any] = field(default_factory=dict)
+    timezone: str | None = None  # an IANA name, or an offset such as -08:00
 
     def options(self) -> dict[str, Any]:
         expires = self.expiration_date.isoformat() if self.expiration_date else None
@@ -83,6 +88,7 @@ class AddRequest:
             "immutable": self.immutable,
             "expiration_date": expires,
             "wishes": self.wishes,
+            "timezone": self.timezone,
         }
 
 
@@ -94,13 +100,14 @@ def record_add(project: Project, request: AddRequest) -> Event:
     """Writes session, messages and a PENDING event. The caller enqueues the scope when this has committed.
 
     Messages whose client id is in the session already are not written again; where that is all of them, the event
-    that brought them is returned. Raises Conflict when such a message now says something else.
+    that brought them is returned, and tried anew if it had failed. Raises Conflict when such a message now says
+    something else.
     """
     scope = find_or_make_scope(project, request.ids)
     session, _ = Session.objects.get_or_create(scope=scope, run_id=request.ids.run_id)
     fresh, known = _split_known(session, request.messages)
     if known and not fresh:
-        return known[-1].event
+        return _revive(known[-1].event)
     event = Event.objects.create(
         project=project,
         scope=scope,
@@ -109,6 +116,15 @@ def record_add(project: Project, request: AddRequest) -> Event:
         request_id=request_id.get()[:64],
     )
     _write_messages(session, event, fresh)
+    return event
+
+
+def _revive(event: Event) -> Event:
+    """An event that failed is tried anew when its messages are posted again; any other is as it is."""
+    failed = Event.objects.filter(pk=event.pk, status=EventStatus.FAILED)
+    now = timezone.now()
+    if failed.update(status=EventStatus.PENDING, num_attempts=0, error="", completed_at=None, updated_at=now):
+        event.refresh_from_db()
     return event
 
 
@@ -193,11 +209,11 @@ class LostClaim(Exception):
 def drain_scope(scope_id: int) -> datetime | None:
     """Processes the scope's events in order until none is left.
 
-    Returns when to look again, where the next event waits out a back-off; None otherwise, also when another worker
-    holds the scope: it looks again itself before it lets go for good.
+    Returns when to look again, where the next event waits out a back-off or others shall have their turn; None
+    otherwise, also when another worker holds the scope: it looks again itself before it lets go for good.
     """
     while True:
-        with scope_lock(scope_id) as held:
+        with advisory_lock(Kind.SCOPE, scope_id) as held:
             if not held:
                 return None
             retry_at = _drain_locked(scope_id)
@@ -210,10 +226,15 @@ def drain_scope(scope_id: int) -> datetime | None:
 
 def _drain_locked(scope_id: int) -> datetime | None:
     """While one batch is being written, the texts of the next are embedded beside it, on another core."""
+    end_of_turn = time.monotonic() + TURN_S
     with ThreadPoolExecutor(1) as beside:
         staged: Staged | None = None
         while True:
-            events = [] if staged and staged.stands_alone else claim_batch(scope_id, after=staged)
+            over = time.monotonic() > end_of_turn
+            if over and staged is None:
+                return timezone.now() + AFTER_A_TURN
+            alone = staged is not None and staged.stands_alone
+            events = [] if over or alone else claim_batch(scope_id, after=staged)
             following = stage(events, beside) if events else None
             if staged is None and following is None:
                 return _next_look(scope_id)
@@ -230,21 +251,6 @@ def _next_look(scope_id: int) -> datetime | None:
     return first.retry_at if first else None
 
 
-@contextmanager
-def scope_lock(scope_id: int) -> Iterator[bool]:
-    """PostgreSQL drops the lock with the connection, so a worker that dies holds nothing."""
-    key = LOCK_NAMESPACE + scope_id
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        held = bool(cursor.fetchone()[0])
-    try:
-        yield held
-    finally:
-        if held:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
-
-
 def claim_batch(scope_id: int, *, after: Staged | None = None) -> list[Event]:
     """Claims the next events of a scope whose lock we hold: several at once where no LLM call is due.
 
@@ -255,6 +261,9 @@ def claim_batch(scope_id: int, *, after: Staged | None = None) -> list[Event]:
     held = [event.pk for event in after.events] if after else []
     waiting = Event.objects.unfinished().filter(scope_id=scope_id).exclude(pk__in=held).order_by("id")
     for event in waiting.select_related("project", "scope").annotate(num_new=Count("messages"))[:BATCH_EVENTS]:
+        if event.num_attempts >= MAX_ATTEMPTS:
+            give_up(event)
+            continue
         num_messages += event.num_new  # type: ignore[attr-defined]
         alone = wants_llm(event) or event.num_attempts > 0
         if event.retry_at is not None and event.retry_at > timezone.now():
@@ -264,7 +273,16 @@ def claim_batch(scope_id: int, *, after: Staged | None = None) -> list[Event]:
         ready.append(event)
         if alone:
             break
-    return [event for event in ready if _claim(event)]
+    return [event for event in ready if claim(event)]
+
+
+def give_up(event: Event) -> None:
+    """An event that took its worker down so often would do it again."""
+    now = timezone.now()
+    error = f"{event.num_attempts} workers died while processing this. The messages are kept; post them again to retry."
+    Event.objects.unfinished().filter(pk=event.pk).update(
+        status=EventStatus.FAILED, error=error, completed_at=now, updated_at=now
+    )
 
 
 def release(events: Sequence[Event]) -> None:
@@ -275,7 +293,8 @@ def release(events: Sequence[Event]) -> None:
         )
 
 
-def _claim(event: Event) -> bool:
+def claim(event: Event) -> bool:
+    """Takes the event, whoever had it. True if it was still to be done."""
     token, now = uuid.uuid4(), timezone.now()
     changed = (
         Event.objects.unfinished()
@@ -343,7 +362,7 @@ def settle(staged: Staged) -> bool:
 
 
 def load(event: Event) -> Work:
-    messages = list(event.messages.select_related("session__scope").order_by("seq"))
+    messages = list(event.messages.filter(withdrawn_at__isnull=True).select_related("session__scope").order_by("seq"))
     work = Work(event, messages)
     if wants_llm(event):
         work.policy, work.llm = project_policy(event.project), llm_config()
@@ -374,7 +393,7 @@ def llm_config() -> LLMConfig | None:
 
 
 def extract(work: Work) -> None:
-    sources = [to_source(message) for message in work.messages]
+    sources = [to_source(message, work.event.options.get("timezone")) for message in work.messages]
     if not work.event.options.get("infer", True):
         work.extraction = as_said(sources)
         return
@@ -384,9 +403,25 @@ def extract(work: Work) -> None:
         extract_with_llm(work, sources, window)
 
 
-def to_source(message: Message) -> SourceMessage:
+def to_source(message: Message, zone: str | None = None) -> SourceMessage:
+    """zone: the speaker's, as a name or an offset such as -08:00: "today" is a day there, not in Greenwich."""
     role: Any = message.role
-    return SourceMessage(message.pk, role, message.content, message.said_at, message.name)
+    said_at = message.said_at.astimezone(read_zone(zone)) if zone else message.said_at
+    return SourceMessage(message.pk, role, message.content, said_at, message.name)
+
+
+def read_zone(zone: str) -> tzinfo:
+    """Raises ValueError for what is neither a name nor an offset."""
+    if zone[0] in "+-":
+        offset = datetime.fromisoformat(f"2000-01-01T00:00:00{zone}").tzinfo
+        assert offset is not None  # it was parsed with one
+        return offset
+    try:
+        return ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, OSError) as exc:
+        raise ValueError(
+            f"timezone={zone!r} is neither a name such as Europe/Oslo nor an offset such as -08:00"
+        ) from exc
 
 
 def load_window(work: Work) -> list[SourceMessage]:
@@ -477,14 +512,9 @@ def finish(work: Work) -> None:
     event, extraction = work.event, work.extraction
     assert event.scope is not None  # ADD events have one
     num_candidates = len(extraction.candidates)
+    vectors = work.vectors[:num_candidates]
     try:
-        decisions, usage = consolidation.decide(
-            event.scope,
-            extraction.candidates,
-            work.vectors[:num_candidates],
-            policy=work.policy,
-            llm=work.llm,
-        )
+        plan = consolidation.decide(event.scope, extraction.candidates, vectors, policy=work.policy, llm=work.llm)
     except LLMUnavailable as exc:
         if event.num_attempts < MAX_LLM_ATTEMPTS:
             raise
@@ -497,9 +527,9 @@ def finish(work: Work) -> None:
         return finish(work)
     with transaction.atomic():
         _lock_claim(event)
-        outcome = consolidation.apply(event, decisions, work.vectors[:num_candidates], work.messages)
+        outcome = consolidation.apply(event, plan, vectors, work.messages)
         consolidation.quarantine(event, extraction.quarantined, work.vectors[num_candidates:], work.messages)
-        record_usage(event, [*extraction.usage, *usage])
+        record_usage(event, [*extraction.usage, *plan.usage])
         notes = extraction.notes if outcome.results else [*extraction.notes, NOTHING_NEW]
         _complete(event, outcome.results, notes)
     return None
@@ -560,12 +590,17 @@ def _expected(exc: BaseException) -> bool:
 
 
 def refresh_summary(session: Session) -> None:
-    """Takes the messages since the last time into the session's rolling summary: by the LLM, or by extraction."""
+    """Takes the messages since the last time into the session's rolling summary: by the LLM, or by extraction.
+
+    Whoever sets summary_retry_at has the session to itself until then; after a failure it stays set.
+    """
+    now = timezone.now()
+    free = Session.objects.filter(pk=session.pk).filter(Q(summary_retry_at=None) | Q(summary_retry_at__lte=now))
     fresh = list(session.messages.filter(seq__gt=session.summary_seq).order_by("seq")[:SUMMARY_MESSAGES])
-    if not fresh:
+    if not fresh or not free.update(summary_retry_at=now + SUMMARY_PAUSE):
         return
     sources = [to_source(message) for message in fresh]
-    llm = llm_config()
+    llm = llm_config() if project_policy(session.scope.project) != "local" else None
     usage: list[Usage] = []
     try:
         if llm is None:
@@ -574,10 +609,11 @@ def refresh_summary(session: Session) -> None:
             text, usage = summaries.summarise(llm, session.summary, sources)
     except ServiceError as exc:
         logger.warning("session %s keeps its summary: %s", session.public_id, exc)
+        record_usage(fresh[-1].event, exc.usage if isinstance(exc, LLMMalformed) else [])
         return
     # Only from the state that was read: of two that run at once, one wins and nothing is summarised twice.
     Session.objects.filter(pk=session.pk, summary_seq=session.summary_seq).update(
-        summary=text, summary_seq=fresh[-1].seq
+        summary=text, summary_seq=fresh[-1].seq, summary_retry_at=None
     )
     record_usage(fresh[-1].event, usage)
 

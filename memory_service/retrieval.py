@@ -30,11 +30,14 @@ from . import lexical
 from .embedding import embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
 from .models import Event, Memory, MemorySource, Message, Project, Scope
+from .models.memory import POSITIONS_PER_MESSAGE
 
 EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
 FEW_DOCUMENTS = 2_000  # below it their vectors are fetched by id, above it by scope
 NUM_APPROXIMATE = 400  # candidates taken from each of HNSW and BM25 above EXACT_LIMIT
 HNSW_EF_SEARCH = 400
+MAX_GAP_TURNS = 3  # small talk between two turns makes no memory, and they are neighbours all the same
+MAX_SCAN_TUPLES = 200_000  # of the index, before a selective filter gives up
 MAX_PENDING = 500  # unprocessed messages looked at, newest first
 
 SIGNALS = ("semantic", "bm25", "neighbour_semantic", "neighbour_bm25")
@@ -54,8 +57,7 @@ class SearchRequest:
     top_k: int = 10
     threshold: float | None = None
     show_expired: bool = False
-    keyword_search: bool = True
-    reference: datetime | None = None
+    keyword_search: bool = True  # false: by meaning alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """What may be returned, in the order of sessions and turns. `linked[i]`: i and i + 1 are turns of one session."""
+    """What may be returned, in the order of sessions and turns. `linked[i]`: i + 1 follows i in its session."""
 
     ids: Ids
     num_terms: Scores
@@ -100,11 +102,12 @@ class Documents:
 def search(project: Project, request: SearchRequest) -> list[Hit]:
     """Hits, best first."""
     scope_ids = find_scopes(project, request.filter)
-    documents = load_documents(project, scope_ids, request)
-    query_terms = sorted(set(lexical.terms(request.query)))
+    passing = compile_passing(project, scope_ids, request)
+    documents = load_documents(passing)
+    query_terms = sorted(set(lexical.terms(request.query))) if request.keyword_search else []
     ranked: list[Hit] = []
-    if len(documents.ids):
-        signals = score_documents(documents, scope_ids, request, query_terms)
+    if passing and len(documents.ids):
+        signals = score_documents(documents, scope_ids, passing, request, query_terms)
         ranked = rank(documents, signals, request)
     pending = search_pending(scope_ids, request, query_terms)
     return merge(ranked, pending, request.top_k)
@@ -125,25 +128,41 @@ def memories_passing(project: Project, node: Filter, *, show_expired: bool = Fal
     return memories if show_expired else memories.unexpired(timezone.now())
 
 
-def load_documents(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Documents:
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """The memories that a search may return, as SQL: every stage that looks for candidates looks among these."""
+
+    sql: str
+    params: tuple[Any, ...]
+
+
+def compile_passing(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Passing | None:
+    """None where the filter lets nothing through, as `in` of an empty list does."""
     memories = memories_passing(project, request.filter, show_expired=request.show_expired)
     rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms")
     try:
         sql, params = rows.order_by().query.sql_with_params()
     except EmptyResultSet:
+        return None
+    return Passing(sql, tuple(params))
+
+
+def load_documents(passing: Passing | None) -> Documents:
+    if passing is None:
         return _arrange(np.empty(0, DOCUMENT))
     packed = _fetch_packed(
         "SELECT string_agg(int8send(id) || int8send(coalesce(session_id, 0)) || int8send(coalesce(position, -1)) "
-        f"|| int4send(num_terms), ''::bytea) FROM ({sql}) AS documents",
-        params,
+        f"|| int4send(num_terms), ''::bytea) FROM ({passing.sql}) AS documents",
+        passing.params,
     )
     return _arrange(np.frombuffer(packed, DOCUMENT))
 
 
 def _arrange(found: NDArray[Any]) -> Documents:
     found = found[np.lexsort((found["position"], found["session"]))]
-    turns = found["position"] >= 0
-    linked = (found["session"][1:] == found["session"][:-1]) & turns[1:] & turns[:-1]
+    turns = found["position"] // POSITIONS_PER_MESSAGE  # below zero: no turn
+    near = np.diff(turns) <= MAX_GAP_TURNS  # a filter may have taken out what stood between them
+    linked = (found["session"][1:] == found["session"][:-1]) & (turns[:-1] >= 0) & near
     return Documents(found["id"].astype(np.int64), found["num_terms"].astype(np.float64), linked)
 
 
@@ -156,12 +175,16 @@ def _fetch_packed(sql: str, params: Iterable[Any]) -> bytes:
 
 
 def score_documents(
-    documents: Documents, scope_ids: Sequence[int], request: SearchRequest, query_terms: Sequence[str]
+    documents: Documents,
+    scope_ids: Sequence[int],
+    passing: Passing,
+    request: SearchRequest,
+    query_terms: Sequence[str],
 ) -> dict[str, Scores]:
     """(N,) scores from 0 to 1 for each of SIGNALS."""
     frequencies = load_postings(documents, scope_ids, query_terms)
     words = score_words(frequencies, documents.num_terms, query_terms)
-    meaning = score_meaning(documents, scope_ids, request, words)
+    meaning = score_meaning(documents, scope_ids, passing, request.query, words)
     window_terms = _add_neighbours(documents.num_terms, documents.linked)
     windows = {term: _add_neighbours(tf, documents.linked) for term, tf in frequencies.items()}
     num_turns = _add_neighbours(np.ones(len(documents.ids)), documents.linked)
@@ -209,13 +232,15 @@ def score_words(frequencies: dict[str, Scores], num_terms: Scores, query_terms: 
     return np.minimum(scores / best, 1.0) if best > 0 else scores
 
 
-def score_meaning(documents: Documents, scope_ids: Sequence[int], request: SearchRequest, words: Scores) -> Scores:
+def score_meaning(
+    documents: Documents, scope_ids: Sequence[int], passing: Passing, query: str, words: Scores
+) -> Scores:
     """Cosines, negative ones as 0."""
-    vector = to_literal(embed_query(request.query))
+    vector = to_literal(embed_query(query))
     if len(documents.ids) <= EXACT_LIMIT:
         found = _exact(vector, documents, scope_ids)
     else:
-        found = _approximate(vector, documents, scope_ids, words)
+        found = _approximate(vector, documents, passing, words)
     cosines = np.zeros(len(documents.ids))
     rows, known = documents.rows_of(found["id"].astype(np.int64))
     cosines[rows[known]] = found["value"][known]
@@ -238,26 +263,27 @@ def _similarities(vector: str, condition: str, values: list[int]) -> NDArray[Any
     return np.frombuffer(packed, SIMILARITY)
 
 
-def _approximate(vector: str, documents: Documents, scope_ids: Sequence[int], words: Scores) -> NDArray[Any]:
+def _approximate(vector: str, documents: Documents, passing: Passing, words: Scores) -> NDArray[Any]:
     """Candidates from HNSW and BM25 with their neighbours, then their exact cosines."""
     best = np.argsort(-words, kind="stable")[:NUM_APPROXIMATE]
-    rows, known = documents.rows_of(np.array(_nearest(vector, scope_ids), dtype=np.int64))
+    rows, known = documents.rows_of(np.array(_nearest(vector, passing), dtype=np.int64))
     chosen = np.union1d(best, rows[known])
     around = np.unique(np.clip(np.concatenate([chosen - 1, chosen, chosen + 1]), 0, len(documents.ids) - 1))
     return _similarities(vector, "memory_id = ANY(%s)", documents.ids[around].tolist())
 
 
-def _nearest(vector: str, scope_ids: Sequence[int]) -> list[int]:
-    """Through the profile's index. The scan goes on until enough rows of the scopes were found (pgvector 0.8)."""
+def _nearest(vector: str, passing: Passing) -> list[int]:
+    """Through the profile's index, which is read on until enough rows pass the filter (pgvector 0.8)."""
     profile = serving_profile()
     cast = f"vector({profile.dimensions})"
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL hnsw.iterative_scan = relaxed_order")
         cursor.execute(f"SET LOCAL hnsw.ef_search = {HNSW_EF_SEARCH}")
+        cursor.execute(f"SET LOCAL hnsw.max_scan_tuples = {MAX_SCAN_TUPLES}")
         cursor.execute(
-            f"SELECT memory_id FROM memory_service_embedding WHERE profile_id = {profile.pk} AND scope_id = ANY(%s) "
-            f"ORDER BY vector::{cast} <=> %s::{cast} LIMIT {NUM_APPROXIMATE}",
-            [list(scope_ids), vector],
+            f"SELECT e.memory_id FROM memory_service_embedding e JOIN ({passing.sql}) AS d ON d.id = e.memory_id "
+            f"WHERE e.profile_id = {profile.pk} ORDER BY e.vector::{cast} <=> %s::{cast} LIMIT {NUM_APPROXIMATE}",
+            [*passing.params, vector],
         )
         return [row[0] for row in cursor.fetchall()]
 
@@ -316,16 +342,19 @@ def search_pending(scope_ids: Sequence[int], request: SearchRequest, query_terms
     if condition is None:
         return []
     messages = (
-        Message.objects.filter(condition, event_id__in=events)
+        Message.objects.filter(condition, event_id__in=events, withdrawn_at__isnull=True)
         .exclude(role="system")
         .select_related("session__scope", "event")
         .order_by("-id")[:MAX_PENDING]
     )
     hits = []
+    today = timezone.now().date().isoformat()
     for message in messages:
+        if not request.show_expired and (message.event.options.get("expiration_date") or today) < today:
+            continue
         held = set(lexical.terms(f"{message.name or ''} {message.content}"))
         share = sum(term in held for term in query_terms) / len(query_terms)
-        if share > (request.threshold or 0):
+        if share > 0 and share >= (request.threshold or 0):
             hits.append(Hit(score=share, breakdown={"bm25": round(share, 4)}, message=message))
     return sorted(hits, key=lambda hit: -hit.score)
 

@@ -76,7 +76,13 @@ def _database() -> dict[str, object]:
     return {name: parts.get(key) or "" for name, key in named.items()} | {"OPTIONS": options}
 
 
-DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", **_database()}}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_HEALTH_CHECKS": True,  # after a restart of the database the pool holds dead connections
+        **_database(),
+    }
+}
 _OPTIONS = DATABASES["default"].setdefault("OPTIONS", {})
 assert isinstance(_OPTIONS, dict)  # set by us, just above
 if ENV.database_pool:  # off behind a pooler of your own, which must pool sessions: workers hold advisory locks
@@ -90,7 +96,7 @@ CELERY_WORKER_CONCURRENCY = ENV.worker_concurrency
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_timeout": 30}
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memory_service.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},

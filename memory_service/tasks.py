@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 
 from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import editing, ingest
-from .models import Event, EventStatus, Session
+from . import forgetting, ingest
+from .models import Event, Session
 
 logger = logging.getLogger(__name__)
 
+BROKER_PAUSE_S = 10.0  # after it did not answer: requests do not wait for it one after the other
 STALE_S = 10  # an unfinished event untouched for so long has no worker coming for it
 SUMMARY_AFTER_MESSAGES = 8
-SUMMARIES_A_ROUND = 20
+SUMMARIES_A_ROUND = 5
+
+_broker_away_until = 0.0  # of time.monotonic()
 
 
 def enqueue(event: Event) -> None:
     """Tells a worker to look. A broker that is away loses nothing: `sweep` finds the row."""
+    global _broker_away_until
+    if time.monotonic() < _broker_away_until:
+        return
     try:
         if event.type == Event.Type.DELETE:
             run_deletion.apply_async((event.pk,), retry=False)
         elif event.scope_id is not None:
             process_scope.apply_async((event.scope_id,), retry=False)
     except OperationalError as exc:
+        _broker_away_until = time.monotonic() + BROKER_PAUSE_S
         logger.warning("the broker is away (%s); event %s waits for the next sweep", exc, event.public_id)
 
 
@@ -39,7 +47,9 @@ def process_scope(scope_id: int) -> None:
 
 @shared_task
 def run_deletion(event_id: int) -> None:
-    editing.run_deletion(event_id)
+    retry_at = forgetting.run_deletion(event_id)
+    if retry_at is not None:
+        run_deletion.apply_async((event_id,), countdown=max(0.0, (retry_at - timezone.now()).total_seconds()))
 
 
 @shared_task
@@ -56,7 +66,5 @@ def sweep() -> None:
     waiting = Event.objects.unfinished().filter(updated_at__lt=stale)
     for scope_id in waiting.filter(type=Event.Type.ADD).values_list("scope_id", flat=True).distinct():
         process_scope.delay(scope_id)
-    deletions = waiting.filter(type=Event.Type.DELETE)
-    deletions.filter(status=EventStatus.RUNNING).update(status=EventStatus.PENDING)
-    for event_id in deletions.values_list("pk", flat=True):
+    for event_id in waiting.filter(type=Event.Type.DELETE).values_list("pk", flat=True):
         run_deletion.delay(event_id)

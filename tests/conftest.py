@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from memory_service import editing, ingest, tasks
+from memory_service import forgetting, ingest, tasks
 from memory_service.embedding import ensure_profile, serving_profile
 from memory_service.models import ApiKey, Event, EventStatus, Organisation, Project
 from tests.serving import STOP_TIMEOUT_S, Answer, Service
@@ -56,7 +56,7 @@ class Worker:
         if self.paused:
             self.waiting.append(event)
         elif event.type == Event.Type.DELETE:
-            editing.run_deletion(event.pk)
+            forgetting.run_deletion(event.pk)
         else:
             ingest.drain_scope(event.scope_id)
 

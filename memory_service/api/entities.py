@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q
@@ -11,6 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from memory_service.errors import InvalidInput, NotFound
 from memory_service.models import Project, Scope, Session
@@ -18,21 +20,29 @@ from memory_service.validation import check_text
 
 from . import handlers
 from .events import PageSerializer
-from .paging import paginate_list
+from .paging import paginate
 from .rendering import iso
-from .serializers import validated
+from .serializers import MAX_PAGE_SIZE, validated
 
 TYPES = ("user", "agent", "app", "run")
+UNPAGED_PAGES = 5  # in the answer to who asks for no page
 LIVE = Q(memories__state="live")
 
 
-def find_entities(project: Project, kind: str, name: str | None = None) -> list[dict[str, Any]]:
-    """The entities of one type, by name; or the one of that name."""
-    rows: Any = (
-        Scope.objects.filter(project=project) if kind != "run" else Session.objects.filter(scope__project=project)
-    )
+def _rows(project: Project, kind: str) -> Any:
+    """What an entity of this type is known by: the scopes (or, for a run, sessions) that name one."""
+    named = {f"{kind}_id__isnull": False}
+    if kind == "run":
+        return Session.objects.filter(scope__project=project, **named)
+    return Scope.objects.filter(project=project, **named)
+
+
+def find_entities(project: Project, kind: str, names: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """The entities of one type, by name: all, or those of these names."""
     column = f"{kind}_id"
-    rows = rows.filter(**({f"{column}__isnull": False} if name is None else {column: name}))
+    rows = _rows(project, kind)
+    if names is not None:
+        rows = rows.filter(**{f"{column}__in": names})
     counted = rows.values(column).annotate(
         total=Count("memories", filter=LIVE, distinct=True),
         first=Min("created_at"),
@@ -54,6 +64,29 @@ def _render(project: Project, kind: str, name: str, row: dict[str, Any]) -> dict
     }
 
 
+class AllEntities:
+    """The project's entities of every type, type by type, of which only what is sliced out is read."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.counts = {kind: self._names(kind).count() for kind in TYPES}
+
+    def _names(self, kind: str) -> Any:
+        return _rows(self.project, kind).values_list(f"{kind}_id", flat=True).distinct().order_by(f"{kind}_id")
+
+    def count(self) -> int:
+        return sum(self.counts.values())
+
+    def __getitem__(self, at: slice) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        start, stop = at.start, at.stop
+        for kind, count in self.counts.items():
+            names = list(self._names(kind)[max(0, start) : stop]) if start < count and stop > 0 else []
+            found += find_entities(self.project, kind, names) if names else []
+            start, stop = start - count, stop - count
+        return found
+
+
 @extend_schema(
     parameters=[OpenApiParameter("page", int), OpenApiParameter("page_size", int)],
     responses=OpenApiTypes.OBJECT,
@@ -61,20 +94,22 @@ def _render(project: Project, kind: str, name: str, row: dict[str, Any]) -> dict
 )
 @api_view(["GET"])
 def entities(request: Request) -> Response:
-    """Everyone with memories in the project; all on one page unless pages are asked for."""
-    project = handlers.project_of(request)
-    by_type = {kind: find_entities(project, kind) for kind in TYPES}
-    found = [entity for kind in TYPES for entity in by_type[kind]]
-    totals = {f"total_{kind}s": len(by_type[kind]) for kind in TYPES}
-    links: dict[str, Any] = {"count": len(found), "next": None, "previous": None}
-    if "page" in request.query_params or "page_size" in request.query_params:
-        found, links = _page(request, found)
+    """Everyone with memories in the project; the first thousand on one page unless pages are asked for."""
+    rows = AllEntities(handlers.project_of(request))
+    totals = {f"total_{kind}s": count for kind, count in rows.counts.items()}
+    found, links = _page(request, rows)
     return Response({**links, "results": found, **totals})
 
 
-def _page(request: Request, found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    query = validated(PageSerializer(data=request.query_params)).validated_data
-    return paginate_list(request, found, page=query["page"], page_size=query["page_size"])
+def _page(request: Request, rows: AllEntities) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    if "page" in request.query_params or "page_size" in request.query_params:
+        query = validated(PageSerializer(data=request.query_params)).validated_data
+        return paginate(request, rows, page=query["page"], page_size=query["page_size"])
+    found, links = paginate(request, rows, page=1, page_size=UNPAGED_PAGES * MAX_PAGE_SIZE)
+    if links["next"]:  # the pages that one can ask for are smaller
+        following = replace_query_param(links["next"], "page", UNPAGED_PAGES + 1)
+        links["next"] = replace_query_param(following, "page_size", MAX_PAGE_SIZE)
+    return found, links
 
 
 @extend_schema(responses=OpenApiTypes.OBJECT, tags=["entities"])
@@ -91,7 +126,7 @@ def entity(request: Request, kind: str, name: str) -> Response:
 def find_entity(request: Request, kind: str, name: str) -> dict[str, Any]:
     if kind not in TYPES:
         raise InvalidInput(f"entity type {kind!r} is unknown; accepted are {', '.join(TYPES)}")
-    found = find_entities(handlers.project_of(request), kind, check_text(name, name="entity name"))
+    found = find_entities(handlers.project_of(request), kind, [check_text(name, name="entity name")])
     if not found:
         raise NotFound(f"{kind} {name!r} was not found in this project")
     return found[0]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
@@ -19,11 +20,17 @@ logger = logging.getLogger(__name__)
 
 API_PREFIXES = ("/v1/", "/v2/", "/v3/", "/api/", "/memories", "/search", "/entities")
 
+RETRY_AFTER_S = 2
+UNREACHABLE = f"The database cannot answer just now. Try again in {RETRY_AFTER_S} seconds."
+
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
     set_rollback()
     if isinstance(exc, ServiceError):
         return _answer(exc.status, str(exc))
+    if isinstance(exc, OperationalError | InterfaceError):
+        logger.warning("the database did not answer %s: %s", context["request"].path, exc)
+        return _answer(503, UNREACHABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(exc, Http404 | PermissionDenied):
         exc = exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
     if isinstance(exc, exceptions.APIException):
@@ -71,6 +78,18 @@ def _join(path: str, key: Any) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else str(key)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API_PREFIXES):
+        detail = _unknown_host(request) if isinstance(exception, DisallowedHost) else str(exception)
+        return JsonResponse({"detail": detail, "error": detail}, status=400)
+    return defaults.bad_request(request, exception)
+
+
+def _unknown_host(request: HttpRequest) -> str:
+    host = request.headers.get("Host", "")
+    return f"This service does not answer to the host {host[:80]!r}: whoever runs it adds it to ALLOWED_HOSTS."
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

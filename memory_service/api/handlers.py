@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from django.conf import settings
 from rest_framework.request import Request
 
-from memory_service import editing, ingest, retrieval, tasks
+from memory_service import forgetting, ingest, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
 from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
@@ -27,6 +29,9 @@ from .serializers import (
 POLL_S = 0.02
 DIRECT_WAIT_S = 15.0  # for infer=false and the open server's callers, who expect results
 DELETE_WAIT_S = 5.0  # most deletions are done by then, and the caller can read what it did
+
+# Who waits holds a thread of the web server; two are kept for whoever only asks, /healthz among them.
+waiters = threading.BoundedSemaphore(max(1, settings.ENV.web_threads - 2))
 
 ADDED = "Memory processing has been queued for background execution"
 
@@ -50,11 +55,20 @@ def add(request: Request, data: Any, *, default_wait_s: float = 0.0) -> Event:
 
 
 def wait_for(event: Event, wait_s: float) -> Event:
+    """The event as it is after `wait_s`, or as soon as it is done; at once where too many wait already."""
     end = time.monotonic() + wait_s
-    while event.status in (EventStatus.PENDING, EventStatus.RUNNING) and time.monotonic() < end:
-        time.sleep(POLL_S)
-        event.refresh_from_db(fields=["status", "results", "error", "notes"])
+    if _unfinished(event) and wait_s > 0 and waiters.acquire(blocking=False):
+        try:
+            while _unfinished(event) and time.monotonic() < end:
+                time.sleep(POLL_S)
+                event.refresh_from_db(fields=["status", "results", "error", "notes"])
+        finally:
+            waiters.release()
     return event
+
+
+def _unfinished(event: Event) -> bool:
+    return event.status in (EventStatus.PENDING, EventStatus.RUNNING)
 
 
 def added(event: Event) -> dict[str, Any]:
@@ -105,12 +119,12 @@ def delete_matching(request: Request) -> Event:
         raise InvalidInput(
             "filters must name whose memories to delete, e.g. {'user_id': 'alice'}, or what their metadata holds"
         )
-    return _run_deletion(editing.record_deletion(project_of(request), raw_filter=raw, entity=None))
+    return _run_deletion(forgetting.record_deletion(project_of(request), raw_filter=raw, entity=None))
 
 
 def delete_entity(request: Request, kind: str, name: str) -> Event:
     entity = {"type": kind, "name": name}
-    return _run_deletion(editing.record_deletion(project_of(request), raw_filter=None, entity=entity))
+    return _run_deletion(forgetting.record_deletion(project_of(request), raw_filter=None, entity=entity))
 
 
 def _run_deletion(event: Event) -> Event:

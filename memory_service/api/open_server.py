@@ -6,6 +6,7 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,9 +19,17 @@ from memory_service.models import EventStatus
 from . import entities as platform_entities
 from . import handlers, rendering
 from .memories import body_of, find_with_past
-from .serializers import AddSerializer, SearchSerializer, UpdateSerializer, validated
+from .serializers import (
+    MAX_PAGE_SIZE,
+    MAX_TOP_K,
+    AddSerializer,
+    SearchSerializer,
+    UpdateSerializer,
+    validated,
+)
 
 TAGS = ["open-source server's dialect"]
+DEFAULT_TOP_K = 100  # of a listing
 WAIT_S = 60.0  # its callers expect what was remembered in the answer
 
 
@@ -41,8 +50,20 @@ def memories(request: Request) -> Response:
     data: dict[str, Any] = {
         k: request.query_params[k] for k in (*ENTITY_FIELDS, "show_expired") if k in request.query_params
     }
-    data["page_size"] = request.query_params.get("top_k") or request.query_params.get("limit") or 100
+    data["page_size"] = _read_top_k(request)
     return Response({"results": handlers.list_page(request, data, refuse_top_level=False)["results"]})
+
+
+class TopKSerializer(serializers.Serializer[Any]):
+    top_k = serializers.IntegerField(required=False, min_value=1, max_value=MAX_TOP_K)
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=MAX_TOP_K)
+
+
+def _read_top_k(request: Request) -> int:
+    """How many to list: never more than a page."""
+    given = {name: request.query_params[name] for name in ("top_k", "limit") if request.query_params.get(name)}
+    asked = validated(TopKSerializer(data=given)).validated_data
+    return min(asked.get("top_k") or asked.get("limit") or DEFAULT_TOP_K, MAX_PAGE_SIZE)
 
 
 def _added(request: Request) -> list[dict[str, Any]]:

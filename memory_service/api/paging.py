@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from django.db.models import QuerySet
 from rest_framework.request import Request
@@ -11,12 +12,19 @@ from rest_framework.utils.urls import replace_query_param
 from memory_service.errors import NotFound
 
 
-def paginate(request: Request, rows: QuerySet[Any], *, page: int, page_size: int) -> tuple[list[Any], dict[str, Any]]:
+class Rows(Protocol):
+    """What a page is cut from: a queryset, or what counts and slices like one."""
+
+    def count(self) -> int: ...
+
+    def __getitem__(self, at: slice, /) -> Iterable[Any]: ...
+
+
+def paginate(
+    request: Request, rows: Rows | QuerySet[Any], *, page: int, page_size: int
+) -> tuple[list[Any], dict[str, Any]]:
     """The rows of one page, and its envelope. Raises NotFound for a page beyond the end (the first always exists)."""
-    return _cut(request, rows, rows.count(), page=page, page_size=page_size)
-
-
-def _cut(request: Request, rows: Any, count: int, *, page: int, page_size: int) -> tuple[list[Any], dict[str, Any]]:
+    count = rows.count()
     num_pages = max(1, -(-count // page_size))
     if page > num_pages:
         raise NotFound(f"page {page} is beyond the end: there are {num_pages} pages of {page_size}")
@@ -31,8 +39,3 @@ def _cut(request: Request, rows: Any, count: int, *, page: int, page_size: int) 
 
 def _link(request: Request, page: int) -> str:
     return replace_query_param(request.build_absolute_uri(), "page", page)
-
-
-def paginate_list(request: Request, rows: list[Any], *, page: int, page_size: int) -> tuple[list[Any], dict[str, Any]]:
-    """The same over rows that are in memory."""
-    return _cut(request, rows, len(rows), page=page, page_size=page_size)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,7 +22,7 @@ from memory_service.filters import ENTITY_FIELDS, Filter, names_an_entity, parse
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models.conversation import MAX_NAME_CHARS
 from memory_service.retrieval import SearchRequest
-from memory_service.validation import check_moment
+from memory_service.validation import check_moment, check_name_size
 
 MAX_MESSAGES = 1000  # in one add
 MAX_TEXT_CHARS = 20_000  # of a memory written by hand
@@ -106,10 +107,13 @@ def _part(part: Any) -> str:
 
 
 class NameField(serializers.CharField):
-    """An entity id: any text up to 255 characters."""
+    """An entity id: any text up to 255 characters and 512 bytes."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME_CHARS, required=False, allow_null=True, trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return check_name_size(super().to_internal_value(data), name=self.field_name or "name")
 
 
 class MessageSerializer(serializers.Serializer[Any]):
@@ -135,6 +139,9 @@ class AddSerializer(EntityIdsSerializer):
     immutable = serializers.BooleanField(default=False)
     expiration_date = serializers.DateField(required=False, allow_null=True)
     timestamp = MomentField(required=False, allow_null=True, help_text="when it was said: backdates")
+    timezone = serializers.CharField(
+        required=False, allow_null=True, allow_blank=True, help_text="where it was said, as in Europe/Oslo"
+    )
     observation_datetime = MomentField(required=False, allow_null=True)
     observation_date = MomentField(required=False, allow_null=True)
     custom_instructions = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=10_000)
@@ -149,6 +156,9 @@ class AddSerializer(EntityIdsSerializer):
 
     def validate_metadata(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
         return check_metadata(value)
+
+    def validate_timezone(self, value: str | None) -> str | None:
+        return check_timezone(value) if value else None
 
     def to_request(self) -> AddRequest:
         data = self.validated_data
@@ -166,7 +176,26 @@ class AddSerializer(EntityIdsSerializer):
             immutable=data["immutable"],
             expiration_date=data.get("expiration_date"),
             wishes={name: data[name] for name in wishes if data.get(name)},
+            timezone=data.get("timezone") or common_offset(messages),
         )
+
+
+def check_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as exc:  # no such file, no proper path, a folder
+        raise serializers.ValidationError(
+            f"{name[:80]!r} is not a time zone; accepted are IANA names such as Europe/Oslo"
+        ) from exc
+    return name
+
+
+def common_offset(messages: Sequence[NewMessage]) -> str | None:
+    """`-08:00` where every message's time was written with that offset: the day it was said on is the speaker's."""
+    offsets = {message.said_at.utcoffset() for message in messages}
+    if len(offsets) != 1 or not any(offsets):
+        return None
+    return messages[0].said_at.isoformat()[-len("-08:00") :]
 
 
 def check_metadata(value: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -182,7 +211,7 @@ def _inside(filters: Any, name: str) -> str | None:
     found = next((p[name] for p in parts if isinstance(p, Mapping) and p.get(name)), None)
     if found is not None and not (isinstance(found, str) and len(found) <= MAX_NAME_CHARS):
         raise InvalidInput(f"filters.{name} must be a string of at most {MAX_NAME_CHARS} characters")
-    return found
+    return found and check_name_size(found, name=f"filters.{name}")
 
 
 def read_messages(raw: Any, default: datetime) -> list[NewMessage]:
@@ -384,12 +413,29 @@ def read_delete_filter(params: Mapping[str, str]) -> dict[str, Any]:
 def _literal(text: str, name: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
-            value = read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            value = _as_json(read(text))
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return value
-    raise InvalidInput(f"{name}={text[:80]!r} is not an object such as {{'user_id': 'alice'}}")
+    raise InvalidInput(f"{name}={text[:80]!r} is not an object such as {{'user_id': 'alice'}}, of what JSON can hold")
+
+
+def _as_json(value: Any) -> Any:
+    """The same through JSON, which is how it is kept. Raises TypeError and ValueError for what JSON cannot say."""
+    _check_keys(value)
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _check_keys(value: Any) -> None:
+    """json.dumps would make strings of numbers, and then the filter would mean something else."""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a key is not a string")
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
 
 
 def validated(parser: serializers.BaseSerializer[Any]) -> Any:

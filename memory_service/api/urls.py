@@ -5,9 +5,19 @@ Names with a slash in them arrive decoded, so they match last and whole.
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from . import entities, events, memories, open_server, sessions, status
+
+
+class NameConverter(StringConverter):
+    """An entity's name: anything at all, slashes and line breaks too."""
+
+    regex = "(?s:.+)"
+
+
+register_converter(NameConverter, "name")
 
 urlpatterns = [
     path("v1/ping/", status.ping),
@@ -29,12 +39,12 @@ urlpatterns = [
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),
     path("v1/entities/", entities.entities),
-    path("v1/entities/<str:kind>/<path:name>/", entities.entity),
-    path("v2/entities/<str:kind>/<path:name>/", entities.entity),
+    path("v1/entities/<str:kind>/<name:name>/", entities.entity),
+    path("v2/entities/<str:kind>/<name:name>/", entities.entity),
     path("memories", open_server.memories),
     path("memories/<uuid:memory_id>", open_server.memory),
     path("memories/<uuid:memory_id>/history", open_server.history),
     path("search", open_server.search),
     path("entities", open_server.entities),
-    path("entities/<str:kind>/<path:name>", open_server.entity),
+    path("entities/<str:kind>/<name:name>", open_server.entity),
 ]

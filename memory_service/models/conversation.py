@@ -24,7 +24,6 @@ class Scope(models.Model):
     agent_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     app_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     run_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
-    metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -56,7 +55,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def needing_summary(self, num_new: int) -> SessionQuerySet:
         """Sessions with at least num_new messages that their summary does not know, and nothing left to process."""
         behind = self.filter(num_messages__gt=F("summary_seq") + num_new)
-        return behind.exclude(messages__event__status__in=["PENDING", "RUNNING"])
+        due = behind.filter(Q(summary_retry_at=None) | Q(summary_retry_at__lte=timezone.now()))
+        return due.exclude(messages__event__status__in=["PENDING", "RUNNING"]).order_by("last_said_at")
 
 
 class Session(PublicModel):
@@ -66,6 +66,7 @@ class Session(PublicModel):
     run_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     summary = models.TextField(blank=True, default="")
     summary_seq = models.IntegerField(default=-1)  # the last message that the summary knows
+    summary_retry_at = models.DateTimeField(null=True)
     num_messages = models.IntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     first_said_at = models.DateTimeField(null=True)
@@ -109,7 +110,6 @@ class Event(PublicModel):
     class Type(models.TextChoices):
         ADD = "ADD"
         DELETE = "DELETE"
-        SEARCH = "SEARCH"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="events")
     scope = models.ForeignKey(Scope, models.CASCADE, null=True, related_name="events")
@@ -165,6 +165,7 @@ class Message(PublicModel):
     content = models.TextField()
     said_at = models.DateTimeField()
     created_at = models.DateTimeField(default=timezone.now)
+    withdrawn_at = models.DateTimeField(null=True)  # deleted by request before a memory was made of it
 
     class Meta:
         constraints = [

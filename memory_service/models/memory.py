@@ -15,6 +15,8 @@ from .base import PublicModel
 from .conversation import MAX_NAME_CHARS, Event, Message, Scope, Session
 from .tenancy import Project
 
+POSITIONS_PER_MESSAGE = 1000  # of Memory.position: room for the parts of a long message
+
 
 class MemoryState(models.TextChoices):
     """live: returned. superseded: a later memory took its place. deleted: by request. quarantined: not grounded."""

@@ -4,10 +4,11 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from memory_service import editing, ingest, tasks
+from memory_service import consolidation, forgetting, ingest, tasks
 from memory_service.embedding import ensure_profile, serving_profile
 from memory_service.errors import Conflict
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
@@ -64,7 +65,7 @@ def test_it_waits_out_a_back_off_without_overtaking(project: Project, monkeypatc
 def test_it_takes_over_what_a_dead_worker_held_and_finishes_it_once(project: Project) -> None:
     event = record(project, "I sold my motorbike.")
     held = Event.objects.get(pk=event.pk)
-    assert ingest._claim(held)  # by a worker that now dies: nobody holds the scope's lock
+    assert ingest.claim(held)  # by a worker that now dies: nobody holds the scope's lock
     work = ingest.load(held)
     ingest.extract(work)
     ingest.embed([work])
@@ -127,7 +128,7 @@ def test_it_summarises_a_session_once(project: Project) -> None:
 def test_it_forgets_every_row_of_a_user(project: Project) -> None:
     ingest.drain_scope(record(project, "I live in Oslo with my brother Emil.", user="ann").scope_id)
     ingest.drain_scope(record(project, "I live in Rome.", user="bob").scope_id)
-    counts = editing.forget_entity(project, "user", "ann")
+    counts = forgetting.forget_entity(project, "user", "ann")
     assert counts["memories"] >= 1 and counts["messages"] == 1
     with connection.cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'memory_service_%'")
@@ -159,3 +160,61 @@ def test_it_serialises_two_workers_on_one_scope() -> None:
     assert Memory.objects.live().filter(kind="episodic").count() == 40
     assert all(event.num_attempts == 1 for event in events)
     serving_profile.cache_clear()
+
+
+def test_it_tries_a_failed_event_anew_when_it_is_posted_again(project: Project) -> None:
+    message = NewMessage("user", "I live in Oslo.", START, client_id="m1")
+    request = AddRequest([message], EntityIds(user_id="ann"))
+    event = ingest.record_add(project, request)
+    Event.objects.filter(pk=event.pk).update(status="FAILED", error="it broke", num_attempts=5)
+    again = ingest.record_add(project, request)
+    assert (again.pk, again.status, again.num_attempts) == (event.pk, "PENDING", 0)
+    ingest.drain_scope(event.scope_id)
+    assert status(event) == "SUCCEEDED"
+
+
+def test_it_gives_up_an_event_that_kills_its_workers(project: Project) -> None:
+    deadly, harmless = record(project, "I live in Oslo."), record(project, "I work in Rome.")
+    Event.objects.filter(pk=deadly.pk).update(status="RUNNING", num_attempts=ingest.MAX_ATTEMPTS)
+    ingest.drain_scope(deadly.scope_id)
+    assert status(deadly) == "FAILED" and "workers died" in deadly.error
+    assert status(harmless) == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [(None, "2 March 2025"), ("America/Los_Angeles", "1 March 2025"), ("-08:00", "1 March 2025")]
+)
+def test_it_reads_today_where_the_speaker_is(project: Project, zone: str | None, day: str) -> None:
+    said_at = datetime(2025, 3, 2, 7, 30, tzinfo=UTC)
+    message = NewMessage("user", "I ran a marathon today.", said_at, name="Ann")
+    event = ingest.record_add(project, AddRequest([message], EntityIds(user_id="ann"), timezone=zone))
+    ingest.drain_scope(event.scope_id)
+    assert Memory.objects.get(kind="episodic").text == f"Ann: I ran a marathon today ({day})."
+
+
+def test_it_adds_what_was_to_change_a_memory_that_is_gone_by_then(project: Project) -> None:
+    ingest.drain_scope(record(project, "I live in Oslo.").scope_id)
+    event = record(project, "I live in Oslo.", run="later")
+    assert event.scope is not None and ingest.claim(event)
+    work = ingest.load(event)
+    ingest.extract(work)
+    ingest.embed([work])
+    plan = consolidation.decide(event.scope, work.candidates, work.vectors, policy="local", llm=None)
+    target = next(d.target_id for d in plan.decisions if d.target_id)
+    Memory.objects.filter(pk=target).update(state="deleted")
+    consolidation.apply(event, plan, work.vectors, work.messages)
+    assert Memory.objects.live().filter(kind="semantic", run_id="later").exists()
+    assert Memory.objects.get(pk=target).state == "deleted"
+
+
+def test_it_keeps_a_local_project_away_from_the_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"llm_model": "openai/scripted"}))
+    monkeypatch.setattr(ingest.summaries, "summarise", refuse)
+    Project.objects.update(extraction_policy="local")
+    event = record(Project.objects.get(), "I live in Oslo, near the harbour with the old ferries.")
+    ingest.drain_scope(event.scope_id)
+    ingest.refresh_summary(Session.objects.get())
+    assert "harbour" in Session.objects.get().summary
