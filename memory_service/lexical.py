@@ -22,6 +22,12 @@ MAX_TERM_CHARS = 64
 
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 INNER_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # camelCase, HTTPServer, v2
+# Thai, Lao, Myanmar, Khmer and their neighbours, kana, Han: written without spaces between words.
+UNSPACED_RUN = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19ff\u1a20-\u1aaf\u3005-\u3007\u3041-\u3096\u309d-\u309f"
+    "\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaadf\uf900-\ufaff"
+    "\U00020000-\U0003ffff]+)"
+)
 ARABIC_FORMS = str.maketrans({"\u0643": "\u06a9", "\u064a": "\u06cc", "\u200c": " ", "\u2019": "'"})
 
 STOP_WORDS = frozenset(
@@ -41,8 +47,20 @@ def stem(word: str) -> str:
 
 
 def terms(text: str) -> list[str]:
-    """Stems in order, without stop words; identifiers also give their parts."""
+    """Stems in order, without stop words; identifiers also give their parts.
+
+    Scripts without spaces between words give overlapping pairs of characters, so that a word is found inside a run.
+    """
     text = unicodedata.normalize("NFKC", text).translate(ARABIC_FORMS)
+    if text.isascii() or not UNSPACED_RUN.search(text):
+        return _spaced_terms(text)
+    found: list[str] = []
+    for index, piece in enumerate(UNSPACED_RUN.split(text)):  # every second piece is a run
+        found.extend(_pairs(piece) if index % 2 else _spaced_terms(piece))
+    return found
+
+
+def _spaced_terms(text: str) -> list[str]:
     found: list[str] = []
     for match in WORD.finditer(text):
         word = match.group().removesuffix("'s")
@@ -55,6 +73,12 @@ def terms(text: str) -> list[str]:
             if len(parts) > 1:
                 found.extend(stem(part) for part in parts if part not in STOP_WORDS)
     return found
+
+
+def _pairs(run: str) -> list[str]:
+    """Neighbouring characters of a run; of one character, itself. Vowel and tone marks are left out."""
+    chars = "".join(filter(str.isalnum, run))
+    return [chars[i : i + 2] for i in range(max(len(chars) - 1, min(len(chars), 1)))]
 
 
 def count_terms(text: str) -> Counter[str]:

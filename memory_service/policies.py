@@ -12,7 +12,15 @@ from typing import Literal
 
 from rapidfuzz import fuzz
 
-from memory_service.extraction.grounding import content_words, negations, numbers
+from memory_service.extraction.grounding import (
+    clauses,
+    content_words,
+    denies_otherwise,
+    negations,
+    numbers,
+    telling_words,
+    unfounded_numbers,
+)
 from memory_service.extraction.llm import Wishes, extract_with_known
 from memory_service.extraction.types import Candidate, Extraction, SourceMessage, Usage
 from memory_service.llm import LLMConfig, complete_structured
@@ -24,6 +32,8 @@ Policy = Literal["two_phase", "add_only", "local"]
 TAU_DUP = 0.9  # cosine; without a usable decision, a memory this near is taken to say the same
 SAME_WORDS_RATIO = 95.0  # of 100, rapidfuzz's token sort ratio
 SAME_ORDER_RATIO = 90.0  # of 100; "Ann paid Bob" and "Bob paid Ann" have the same words
+# Of an UPDATE's telling words, those in the two texts: "moved from Oslo to Bergen" may join two that say "lives in".
+MIN_MERGED = 2 / 3
 MAX_KNOWN = 10  # existing memories shown to the add-only extractor (mem0 v3)
 
 # What models write for the four operations; DELETE and NOOP are the paper's own words.
@@ -76,7 +86,8 @@ def decide_two_phase(
 
     neighbours[i] are those of candidates[i]. The model sees small numbers instead of ids. What it may not do
     (an id or operation it made up, an UPDATE without text, a second change of one memory) becomes NONE where
-    a neighbour is at least TAU_DUP similar, else ADD, and the reason says so. Raises ValueError if the
+    a neighbour is at least TAU_DUP similar, else ADD, and the reason says so; an UPDATE whose text says what
+    neither memory nor fact says becomes ADD. Raises ValueError if the
     lengths differ, and LLMUnavailable, LLMRejected, LLMMalformed. Source: Mem0, arXiv:2504.19413, section
     2.1.
     """
@@ -204,6 +215,9 @@ def _believe(
     text = " ".join((answer.text or "").split()) if operation == "UPDATE" else None
     if target and text and normalise(text) == normalise(target.text):
         operation, text = "NONE", None  # it says what it said
+    if target and text and (unlike := _unlike(text, target, candidate)):
+        reason = f"the model's UPDATE of memory {target.memory_id} was not believed: {unlike}; added instead"
+        return Decision("ADD", candidate, None, None, reason, "two_phase")
     return Decision(
         operation,
         candidate,
@@ -230,6 +244,20 @@ def _fault(answer: FactDecision | None, pool: Sequence[Neighbour], changed: set[
         return "the model chose UPDATE without a text"
     if operation != "NONE" and pool[answer.target].memory_id in changed:
         return f"the model chose {operation} of a memory that another fact changes already"
+    return ""
+
+
+def _unlike(merged: str, target: Neighbour, candidate: Candidate) -> str:
+    """Why `merged` is not what the two say together, or ""."""
+    dates = [f"{moment:%Y-%m-%d}" for moment in (target.valid_at, candidate.valid_at) if moment]
+    if missing := unfounded_numbers(merged, target.text, candidate.text, *dates):
+        return f"neither of the two says {', '.join(missing)}"
+    if denies_otherwise(merged, *clauses(target.text), *clauses(candidate.text)):
+        return "it denies what the two affirm, or the reverse"
+    words = telling_words(merged)
+    unsaid = words - content_words(target.text) - content_words(candidate.text)
+    if len(words) - len(unsaid) < MIN_MERGED * len(words):
+        return f"neither of the two says {', '.join(sorted(unsaid))}"
     return ""
 
 

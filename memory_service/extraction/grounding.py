@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from datetime import datetime
 
 import snowballstemmer
 from rapidfuzz import fuzz
@@ -14,22 +16,75 @@ FUZZY_CUTOFF = 90.0  # of 100, rapidfuzz's partial ratio: a slip of the model, n
 MIN_FUZZY_CHARS = 8  # below, one letter makes another word
 MIN_CJK = "\u0e00"  # from Thai on, scripts that put no spaces between words
 
-_SAME_CHARS = str.maketrans(
-    "‘’‚‛`´“”„«»‐‑‒–—−",
-    "''''''\"\"\"\"\"------",
+_SAME_MARKS = str.maketrans("‘’‚‛`´“”„«»‐‑‒–—−", "''''''\"\"\"\"\"------")
+_SAME_CHARS = _SAME_MARKS | str.maketrans(
+    "",
+    "",
     "\u200b\u200c\u200d\u2060\ufeff\u00ad",  # take no room
 )
 _NEGATIONS = """
     not no never none nobody nothing neither nor cannot without hardly barely stopped quit
+    dont doesnt didnt isnt arent wasnt werent couldnt wouldnt shouldnt havent hasnt hadnt wont cant
     nicht kein keine nie pas jamais sans nunca jamás sin não sem non mai senza
 """
+_DENYING_NOTHING = re.compile(
+    r"\b(?:(?:can't|cannot|can not|cant) (?:wait|believe|help)|(?:couldn't|could not) agree more|not only|don't worry"
+    r"|no (?:problem|worries|doubt|wonder)|why (?:not|don't)|nothing but)\b"
+)
 # Few on purpose: words such as "before", "more" and "her" tell two facts apart.
 _STOP_WORDS = """
     a an the and or but of to in on at by for from with as that this it its is are was were be been being am
     do does did has have had will would i me my you your we us our yes yeah ok okay oh so very just really
     also too
 """
+# What a rewriting brings along although nobody said it: the persons, and the words that join names and ages.
+_FRAME = """
+    she her hers he him his they them their theirs i me my mine we us our you your who whom whose which
+    user assistant named called name old year age person now currently want
+"""
 _negation_words, _stop_words = frozenset(_NEGATIONS.split()), frozenset(_STOP_WORDS.split())
+
+_UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen""".split()  # noqa: SIM905
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa: SIM905
+_MULTIPLES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "k": 1000}
+_VALUES = {word: value for value, word in enumerate(_UNITS)} | {word: 10 * n for n, word in enumerate(_TENS, start=2)}
+_AMOUNT = re.compile(
+    rf"(?P<digits>\d+(?:[.,:]\d+)*)(?:(?P<k>k)\b| (?P<times>hundred|thousand|million)\b)?"
+    rf"|\b(?P<words>(?:{'|'.join(_VALUES)})(?:[ -](?:{'|'.join(_VALUES)}|hundred|thousand|million)){{0,8}})\b"
+)
+
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()  # noqa: SIM905
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
+_YEAR = r"(?:1[89]|20)\d\d"
+_DATE = re.compile(
+    rf"\b(?:{_YEAR}-\d\d?(?:-\d\d?)?|\d\d?[./]\d\d?[./](?:\d\d){{1,2}}"
+    rf"|\d\d?(?:st|nd|rd|th)?(?: of)? {_MONTH}\b(?:,? {_YEAR})?"
+    rf"|{_MONTH} (?:\d\d?(?:st|nd|rd|th)?\b(?!:)(?:,? {_YEAR})?|{_YEAR})"
+    rf"|(?:in|since|until|by|during|before|after|early|late|mid|spring|summer|autumn|fall|winter|jahre?|seit"
+    rf"|en|depuis|desde|nel|em)(?: of)? {_YEAR}\b"
+    r"(?! (?:euros?|dollars?|pounds?|people|words|miles|km)\b))|(?:\d{4})年(?:\d\d?月)?(?:\d\d?日)?|\d\d?月(?:\d\d?日)?"
+)
+_RELATIVE = re.compile(
+    rf"\b(?:today|tonight|yesterday|tomorrow|ago|(?:mon|tues|wednes|thurs|fri|satur|sun)day|weekend|semester"
+    rf"|(?:day|week|month|year|decade)s?|morning|afternoon|evening|night|spring|summer|autumn|winter|christmas|easter"
+    rf"|birthday|(?:last|next|this|in|since|until|by|early|late|mid) may|(?!may\b){_MONTH}"
+    r"|gestern|heute|morgen|letzte[nrsm]?|nächste[nrsm]?|hier|demain|derni[eè]re?|prochaine?|ayer|mañana|pasad[oa]"
+    r"|próxim[oa]|ieri|domani|scors[oa]|ontem|amanhã|jahren?|ans|años?|anni|anos?)\b|[昨今明去翌]|先[日週月]|[上下][周週个個月]|来[年週月]"
+)
+_LONG_AGO = re.compile(r"\b(?:years|decades?|jahren?|ans|años|anni|anos)\b|年前")
+_OPENER = (
+    r"(?:i|i'\w+|you|you'\w+|we|we'\w+|he|he's|she|she's|it|it's|they|they'\w+|my|our|not|no|never|\w+n't"
+    r"|but|and (?:i|i'\w+|we|he|she|it|they|you|my|our))\b"
+)
+_CLAUSE_END = re.compile(
+    r"[.!?;:…。！？；，](?!\w)|[。！？；，]|\n|\b(?:but|however|because|although|though|whereas|while)\b"
+    rf"|\b(?:no|nope|nah|not much|not really|not yet),|, *(?={_OPENER})|\b(?:and|so) (?={_OPENER})",
+    re.IGNORECASE,
+)
 
 
 def ground(quote: str, content: str) -> tuple[int, int] | None:
@@ -70,10 +125,122 @@ def numbers(text: str) -> list[str]:
     return sorted(re.findall(r"\d+(?:[.,:]\d+)*", text))
 
 
+def amounts(text: str) -> list[str]:
+    """The numbers in `text`, in order and written one way: "9,000", "9k" and "nine thousand" are 9000.
+
+    "one" alone is seldom a number.
+    """
+    found = []
+    for match in _AMOUNT.finditer(text.casefold().translate(_SAME_CHARS)):
+        if match["digits"]:
+            digits = match["digits"]
+            if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", digits):
+                digits = digits.replace(",", "")
+            digits = digits.replace(",", ".").removesuffix(":00")
+            digits = re.sub(r"^0+(?=\d)", "", digits)
+            times = _MULTIPLES.get(match["k"] or match["times"] or "", 1)
+            whole = digits.isascii() and digits.isdigit() and len(digits) < 16
+            found.append(str(int(digits) * times) if whole else digits)
+        elif match["words"] != "one":
+            found.append(str(_value(re.split("[ -]", match["words"]))))
+    return found
+
+
 def negations(text: str) -> int:
     """How many words of `text` deny. Covers English and the commonest words of five neighbours."""
-    words = re.findall(r"\w+(?:'\w+)?", text.casefold().translate(_SAME_CHARS))
+    text = _DENYING_NOTHING.sub(" ", text.casefold().translate(_SAME_CHARS))
+    words = re.findall(r"\w+(?:'\w+)?", text)
     return sum(word in _negation_words or word.endswith("n't") for word in words)
+
+
+def telling_words(text: str, *, names: Collection[str] = ()) -> frozenset[str]:
+    """The content words of `text` that must have been said by somebody.
+
+    Left out: `names`, dates, numbers (unfounded_numbers looks at both), denials (see denies_otherwise), and what
+    every rewriting brings along.
+    """
+    plain = _AMOUNT.sub(" ", _DATE.sub(" ", text.casefold().translate(_SAME_CHARS)))
+    plain = re.sub(r"(?<=\w)'s\b|n't\b", " ", plain)
+    return content_words(plain) - content_words(" ".join(names)) - _unsaid()
+
+
+def unfounded_numbers(text: str, *sources: str, told_at: datetime | None = None) -> list[str]:
+    """The numbers of `text` that `sources` do not hold, in digits or in words.
+
+    told_at: when the sources were said, if a date in `text` may be counted from it: its own day, month and year
+    are then founded, and those of other dates too where the sources say "last March" or the like. The year may
+    differ by one, unless the sources speak of years. Whether the date is counted rightly is not examined.
+    """
+    folded = text.casefold().translate(_SAME_CHARS)
+    held = [source.casefold().translate(_SAME_CHARS) for source in sources]
+    founded = {amount for source in held for amount in amounts(source)}
+    in_dates = founded | {part for source in held for part in _date_parts(source)}
+    relative = told_at is not None and any(_RELATIVE.search(source) for source in held)
+    any_year = any(_LONG_AGO.search(source) for source in held)
+    if told_at:
+        in_dates |= {str(part) for part in (told_at.year, told_at.month, told_at.day)}
+    missing = [amount for amount in amounts(_DATE.sub(" ", folded)) if amount not in founded]
+    for date in _DATE.findall(folded):
+        for part in _date_parts(date):
+            near = len(part) < 4 or any_year or (told_at is not None and abs(int(part) - told_at.year) <= 1)
+            if part not in in_dates and not (relative and near):
+                missing.append(part)
+    return missing
+
+
+def denies_otherwise(text: str, *clauses: str) -> bool:
+    """Whether `text` denies what `clauses` affirm, or the reverse, as far as negations tell.
+
+    Compared with the one clause that holds all the words of `text` which the clauses hold, else with those that
+    share one, where they agree, else with the parity of all. So "I don't eat meat, but I love fish" bears
+    "Ann loves fish" and not "Ann eats meat".
+    """
+    denies = negations(text) % 2
+    said = [(telling_words(clause), negations(clause) % 2) for clause in clauses]
+    shared = telling_words(text) & frozenset[str]().union(*(words for words, _ in said))
+    if shared and (whole := {parity for words, parity in said if shared <= words}):
+        return denies not in whole
+    related = {parity for words, parity in said if shared & words or not shared}
+    if related == {denies}:
+        return False
+    return denies != sum(negations(clause) for clause in clauses) % 2
+
+
+def clauses(content: str, start: int = 0, end: int | None = None) -> list[str]:
+    """The clauses of `content` that reach into [start, end): whole ones, so that no "don't" is cut off."""
+    plain = content.translate(_SAME_MARKS)  # keeps the length
+    edges = [0, *(match.end() for match in _CLAUSE_END.finditer(plain)), len(content)]
+    end = len(content) if end is None else end
+    pieces = [(a, b) for a, b in itertools.pairwise(edges) if a < end and start < b]
+    return [content[a:b] for a, b in pieces if any(map(str.isalnum, content[a:b]))]
+
+
+def names_in(text: str) -> frozenset[str]:
+    """Stems of the words that begin with a capital: the names that context may put for "she" and "it"."""
+    return content_words(" ".join(word for word in re.findall(r"\w+", text) if word[0].isupper()))
+
+
+def _value(words: list[str]) -> int:
+    total, group = 0, 0
+    for word in words:
+        if word in _VALUES:
+            group += _VALUES[word]
+        elif word == "hundred":
+            group *= 100
+        else:
+            total, group = total + group * _MULTIPLES[word], 0
+    return total + group
+
+
+def _date_parts(text: str) -> list[str]:
+    """Digits of dates, and months by number."""
+    months = [str(_MONTHS.index(month[:3]) + 1) for month in re.findall(rf"\b{_MONTH}\b", text)]
+    return [*(part.lstrip("0") or "0" for part in re.findall(r"\d+", text)), *months]
+
+
+@functools.cache
+def _unsaid() -> frozenset[str]:
+    return content_words(_FRAME) | content_words(" ".join(_negation_words - {"stopped", "quit", "hardly", "barely"}))
 
 
 def _starts(wanted: str, text: str) -> Iterator[int]:

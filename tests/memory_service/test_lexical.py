@@ -23,6 +23,46 @@ def test_it_reads_other_scripts_and_folds_their_forms() -> None:
     assert count_terms("東京 東京")["東京"] == 2
 
 
+def test_it_makes_pairs_of_scripts_without_spaces() -> None:
+    assert terms("我买了一辆红色的拖拉机") == [
+        *("我买", "买了", "了一", "一辆", "辆红", "红色", "色的", "的拖", "拖拉", "拉机")
+    ]
+    assert terms("茶") == ["茶"]
+    assert terms("茶。水・") == ["茶", "水"]
+    assert terms("My iPhone手机 works") == ["iphon", "phone", "手机", "work"]
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("红色", "我买了一辆红色的拖拉机"),
+        ("東京", "私は東京に住んでいます"),
+        ("コーヒー", "毎朝ｺｰﾋｰを飲む"),
+        ("กาแฟ", "ฉันดื่มกาแฟทุกเช้า"),
+        ("ກາເຟ", "ຂ້ອຍດື່ມກາເຟທຸກເຊົ້າ"),
+        ("កាហ្វេ", "ខ្ញុំផឹកកាហ្វេរាល់ព្រឹក"),
+        ("ကော်ဖီ", "ငါကော်ဖီသောက်တယ်"),
+    ],
+    ids=["Han", "kana and Han", "Katakana", "Thai", "Lao", "Khmer", "Myanmar"],
+)
+def test_it_finds_a_word_inside_a_run_without_spaces(word: str, text: str) -> None:
+    assert terms(word) and set(terms(word)) <= set(terms(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tiếng Việt", ["tiếng", "việt"]),
+        ("서울에 살아요", ["서울에", "살아요"]),
+        ("любит чай", ["любит", "чай"]),
+        ("Zoë’s café", ["zoë", "café"]),
+    ],
+    ids=["Vietnamese", "Korean", "Russian", "accents"],
+)
+def test_it_leaves_words_of_spaced_scripts_whole(text: str, expected: list[str]) -> None:
+    assert terms(text) == expected
+
+
 def test_it_cuts_endless_words() -> None:
     assert all(len(term) <= 64 for term in terms("x" * 10_000))
 

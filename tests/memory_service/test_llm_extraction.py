@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from memory_service.errors import LLMMalformed, LLMUnavailable
-from memory_service.extraction.grounding import content_words, ground, negations, numbers
+from memory_service.extraction.grounding import (
+    clauses,
+    content_words,
+    ground,
+    negations,
+    numbers,
+    unfounded_numbers,
+)
 from memory_service.extraction.llm import extract_llm, parse_valid_at
 from memory_service.extraction.rendered import render_block
 from memory_service.extraction.types import EntityMention, Grounding, SourceMessage
@@ -90,6 +98,106 @@ def test_it_quarantines_a_fact_that_shares_no_word_with_its_quote():
     extraction, _ = extract([ANN], {"facts": [fact("Maria adores chess", 1, "I moved to Oslo last spring")]})
     assert not extraction.candidates
     assert "shares no word" in extraction.notes[0]
+
+
+def believed(text, quote, *, said=None, before=(), summary="", said_at=SAID_AT, **fields):
+    """Whether Ann's message, by default the quote itself, bears the text; and the notes."""
+    said_now = replace(message(9, said or quote, name="Ann"), said_at=said_at)
+    window = [message(i, content, name="Bob") for i, content in enumerate(before, start=1)]
+    extraction, _ = extract([said_now], {"facts": [fact(text, 1, quote, **fields)]}, window=window, summary=summary)
+    assert len(extraction.candidates) + len(extraction.quarantined) == 1
+    return bool(extraction.candidates), extraction.notes
+
+
+@pytest.mark.parametrize(
+    ("quote", "text", "given"),
+    [
+        ("I'm a vegetarian", "Ann is vegetarian", {}),
+        (
+            "I moved from Lisbon to Oslo last March",
+            "Ann moved to Oslo in March 2025",
+            {"said_at": datetime(2025, 5, 3, tzinfo=UTC), "valid_at": "2025-03"},
+        ),
+        ("I went to a support group yesterday", "Ann attended a support group on 7 May 2024", {}),
+        ("I just got a tattoo", "Ann got a tattoo on 2024-05-08", {}),
+        ("We married ten years ago", "Ann married in 2014", {}),
+        ("Our wedding is on 3/6", "Ann's wedding is on June 3, 2024", {}),
+        ("We adopted a puppy, Bo", "Ann adopted a dog named Bo", {}),
+        ("I am thirty-two", "Ann is 32 years old", {}),
+        ("It cost me 9,000 euros", "It cost Ann 9000 euros", {}),
+        ("We have two kids", "Ann has 2 kids", {}),
+        ("I don't eat meat", "Ann does not eat meat", {}),
+        ("I dont eat meat", "Ann never eats meat", {}),
+        ("I love fish", "Ann loves fish", {"said": "I don't eat meat, but I love fish"}),
+        ("I don't eat meat, but I love fish", "Ann loves fish", {}),
+        ("I live in Oslo now", "Ann lives in Oslo", {"said": "No, I live in Oslo now"}),
+        ("I'm a nurse now", "Ann is a nurse", {"said": "I'm a nurse now, not a doctor"}),
+        ("I used to smoke but I quit", "Ann quit smoking", {}),
+        ("I can't wait to see Rome", "Ann is eager to see Rome", {}),
+        ("She got into Oxford", "Ann's daughter Mia got into Oxford", {"before": ["How is your daughter Mia?"]}),
+        ("She got into Oxford", "Mia got into Oxford", {"before": ["Mia is clever", "Oh?"]}),
+        ("She got into Oxford", "Mia Berg got into Oxford", {"summary": "Mia Berg is Ann's daughter."}),
+        ("No, in Oslo", "Ann lives in Oslo", {"before": ["Do you live in Rome?"]}),
+        ("No, never", "Ann never eats meat", {"before": ["Do you eat meat?"]}),
+        ("Not much, just working at Google", "Ann works at Google", {}),
+        ("Ich bin vor drei Jahren nach Oslo gezogen", "Ann ist im Jahr 2021 nach Oslo gezogen", {}),
+        ("In Oslo, for sure", "Ann wants to live in Oslo", {"before": ["Where do you want to live?"]}),
+        ("I work for Google as a software engineer", "Ann is a software engineer at Google", {}),
+        ("My favourite colour’s green", "Ann's favourite colour is green", {}),
+        ("我昨天买了一辆红色的拖拉机", "Ann买了一辆红色的拖拉机", {}),
+    ],
+)
+def test_it_believes_honest_paraphrases(quote, text, given):
+    assert believed(text, quote, **given) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("quote", "text", "why", "given"),
+    [
+        ("I don't eat meat", "Ann eats meat", "denies what its quote affirms", {}),
+        ("I eat meat", "Ann does not eat meat", "denies what its quote affirms", {}),
+        ("eat meat", "Ann eats meat", "denies what its quote affirms", {"said": "I don't eat meat"}),
+        ("fish or eggs", "Ann eats eggs", "denies", {"said": "I don't eat meat, fish or eggs"}),
+        ("I don't eat meat, but I love fish", "Ann doesn't love fish", "denies", {}),
+        ("I don't eat meat, but I love fish", "Ann eats meat", "denies", {}),
+        ("I paid Bob 30 euros", "Bob paid Ann 9000 euros", "does not say 9000", {}),
+        ("I paid Bob 30 euros", "Ann paid Bob thirty thousand euros", "does not say 30000", {}),
+        ("I paid Bob", "Ann paid Bob 30 euros", "does not say 30", {"before": ["Was it 30 euros?"]}),
+        ("I bought 3 kites yesterday", "Ann bought 7 kites", "does not say 7", {"valid_at": "2024-05-07"}),
+        ("I moved to Oslo", "Ann moved to Oslo in March 1987", "does not say 1987, 3", {"valid_at": "1987-03"}),
+        ("I moved to Oslo last March", "Ann moved to Oslo in March 1987", "does not say 1987", {}),
+        ("This is my dog Bo", "Ann got a dog, Bo, on 3 June 2024", "does not say 3, 6", {}),
+        ("Yes, I may go to Rome", "Ann may go to Rome on 7 June 2024", "does not say 7, 6", {}),
+        ("I live in Oslo", "Ann robbed a bank in Oslo", "nobody said bank, rob", {}),
+        ("I like Bob", "Ann likes robbing banks with Bob", "nobody said", {"before": ["Well?"]}),
+        ("I live in Oslo", "Eva owns Oslo", "nobody said eva, own", {}),
+        ("I live in Oslo", "Ann owns a boat in Oslo", "nobody said", {"before": ["A boat!", "Where do you live?"]}),
+        ("我住在奥斯陆", "Ann抢劫了奥斯陆最大的银行", "nobody said", {}),
+    ],
+)
+def test_it_quarantines_what_its_quote_does_not_say(quote, text, why, given):
+    kept, [note] = believed(text, quote, **given)
+    assert not kept and note.startswith(f"quarantined {text!r}: ") and why in note
+
+
+def test_it_reads_amounts_however_they_are_written():
+    assert unfounded_numbers("30k, 5th, 9:00", "thirty thousand, the 5, at 9") == []
+    assert unfounded_numbers("two hundred and 7", "200 or 17") == ["7"]
+    assert unfounded_numbers("one of 12", "twelve") == []
+    assert len(unfounded_numbers("two" + " hundred" * 9_000, "")) == 1  # no number too long to write
+    assert unfounded_numbers("on 7 May 2024", "yesterday", told_at=None) == ["7", "2024", "5"]
+
+
+def test_it_cuts_clauses_where_another_thing_is_said():
+    said = "I don't eat meat, fish or eggs, but I love 3.5 % beer and I’m a nurse. Bob isn't!"
+    assert [clause.strip() for clause in clauses(said)] == [
+        "I don't eat meat, fish or eggs,",
+        "but",
+        "I love 3.5 % beer and",
+        "I’m a nurse.",
+        "Bob isn't!",
+    ]
+    assert clauses("I don't. I do", 9) == [" I do"]
 
 
 @pytest.mark.parametrize("faulty", [{"quote": ""}, {"quote": None}, {"message": "the first"}, {"message": None}])

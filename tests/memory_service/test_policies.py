@@ -106,6 +106,54 @@ def test_it_decides_by_similarity_what_the_model_may_not(answer, reason, near, o
     assert reason in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("stored", "new", "merged", "why"),
+    [
+        (
+            "User lives in Bergen",
+            "User works at NASA",
+            "User is a billionaire who owns NASA",
+            "says billionair, own",
+        ),
+        ("Ann has 2 cats", "Ann has a dog", "Ann has 12 cats and a dog", "says 12"),
+        ("Ann doesn't eat meat", "Ann eats eggs", "Ann eats meat and eggs", "denies what the two affirm"),
+        ("Ann eats meat", "Ann eats eggs", "Ann doesn't eat meat", "denies what the two affirm"),
+        ("Ann lives in Oslo", "Ann likes tea", "Ann has lived in Oslo since 2019", "says 2019"),
+    ],
+    ids=["invented", "number", "denial lost", "denial added", "date"],
+)
+def test_it_does_not_believe_an_update_that_neither_text_says(stored, new, merged, why):
+    fact = candidate(new)
+    [decision], _, _ = decide([fact], [[Neighbour(9001, stored, 0.95)]], chosen("UPDATE", 0, merged))
+    assert (decision.operation, decision.candidate, decision.target_id, decision.text) == ("ADD", fact, None, None)
+    assert "UPDATE of memory 9001 was not believed" in decision.reason and why in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("stored", "new", "merged"),
+    [
+        ("User lives in Bergen", "User works at NASA", "User lives in Bergen and works at NASA"),
+        ("User lives in Oslo", "User lives in Bergen", "User moved from Oslo to Bergen"),
+        ("Ann has two cats", "Ann has a dog called Bo", "Ann has 2 cats and a dog, Bo"),
+        ("Ann doesn't eat meat", "Ann never eats fish", "Ann doesn't eat meat or fish"),
+        ("Ann doesn't eat meat", "Ann eats eggs", "Ann eats eggs but no meat"),
+        ("Ann doesn't eat meat", "Ann doesn't eat meat or fish", "Ann does not eat fish or meat"),
+        ("Ann lives in Oslo", "Ann likes tea", "Ann likes tea and has lived in Oslo since April 2023"),
+    ],
+)
+def test_it_believes_an_update_that_joins_the_two_texts(stored, new, merged):
+    near = Neighbour(9001, stored, 0.8, valid_at=datetime(2023, 4, 1, tzinfo=UTC))
+    [decision], _, _ = decide([candidate(new)], [[near]], chosen("UPDATE", 0, merged))
+    assert (decision.operation, decision.target_id, decision.text) == ("UPDATE", 9001, merged), decision.reason
+
+
+def test_it_frees_the_memory_of_an_update_that_it_does_not_believe():
+    both = [candidate("Ann has a boat"), candidate("Ann left Oslo")]
+    answers = [chosen("UPDATE", 0, "Ann owns every harbour"), chosen("INVALIDATE", 0, fact=1)]
+    decided, _, _ = decide(both, [[OLD], [OLD]], *answers)
+    assert [decision.operation for decision in decided] == ["ADD", "INVALIDATE"]
+
+
 def test_it_changes_a_memory_once_in_a_batch():
     both = [candidate("Ann lives in Bergen"), candidate("Ann left Oslo")]
     decided, _, _ = decide(both, [[OLD], [OLD]], chosen("INVALIDATE", 0), chosen("UPDATE", 0, "x", fact=1))
