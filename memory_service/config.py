@@ -33,7 +33,7 @@ class Environment(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
     web_workers: int = Field(default=2, ge=1, le=64)
-    web_threads: int = Field(default=4, ge=1, le=64)
+    web_threads: int = Field(default=8, ge=1, le=64)
     worker_concurrency: int = Field(default=2, ge=1, le=256)
     load_sample: bool = True
 

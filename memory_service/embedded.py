@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -20,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+logger = logging.getLogger(__name__)
 
 MAX_SOCKET_PATH = 100  # bytes; the kernel's limit for a unix socket is 108 with its end mark, 104 on macOS
 POSTGRES_SOCKET = ".s.PGSQL.5432"
@@ -144,7 +148,11 @@ def _become(account: str | None) -> dict[str, Any]:
 
 
 def _private_folder(path: Path, account: str | None) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    """Raises RuntimeError where somebody else has put something there: it may be under the shared temporary folder."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    owners = {os.geteuid(), pwd.getpwnam(account).pw_uid if account else os.geteuid()}
+    if path.is_symlink() or path.stat().st_uid not in owners:
+        raise RuntimeError(f"{path} is a link or belongs to somebody else: remove it, or choose another DATA_DIR")
     path.chmod(0o700)
     if account:
         shutil.chown(path, account)
@@ -156,6 +164,7 @@ def _let_through(*paths: Path) -> None:
         for folder in [path, *path.parents]:
             mode = folder.stat().st_mode
             if not mode & stat.S_IXOTH:
+                logger.warning("root runs PostgreSQL as another user: letting it pass through %s (chmod o+x)", folder)
                 folder.chmod(mode | stat.S_IXOTH)
 
 
@@ -195,8 +204,7 @@ def start_redis(data_dir: Path, *, log: Path) -> subprocess.Popen[bytes]:
 
     folder, socket = redis_dir(data_dir), redis_socket(data_dir)
     for path in {folder, socket.parent}:
-        path.mkdir(parents=True, exist_ok=True)
-        path.chmod(0o700)
+        _private_folder(path, None)
     socket.unlink(missing_ok=True)
     command = [
         *(

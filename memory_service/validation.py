@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .errors import InvalidInput
+from .errors import InvalidInput, TooLarge
 
 # What a message may be dated. Outside of it there is a mistake (milliseconds for seconds), not a conversation.
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+# All four ids of a scope stand in one index entry, which PostgreSQL bounds by 2,704 bytes.
+MAX_NAME_BYTES = 512
+MAX_JSON_VALUES = 200_000
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -25,6 +29,13 @@ def check_text(text: str, *, name: str) -> str:
     return text
 
 
+def check_name_size(text: str, *, name: str) -> str:
+    num_bytes = len(text.encode("utf-8", "surrogatepass"))
+    if num_bytes > MAX_NAME_BYTES:
+        raise InvalidInput(f"{name} is {num_bytes} bytes long in UTF-8: at most {MAX_NAME_BYTES} are accepted")
+    return text
+
+
 def check_moment(moment: datetime, *, name: str) -> datetime:
     if not EARLIEST <= moment < LATEST:
         raise InvalidInput(
@@ -35,15 +46,45 @@ def check_moment(moment: datetime, *, name: str) -> datetime:
 
 
 def check_json(value: Any, *, name: str, depth: int = 60) -> None:
-    """Every string inside must be storable, keys too. Raises InvalidInput, naming the place."""
-    if depth < 0:
-        raise InvalidInput(f"{name} is nested too deeply")
-    if isinstance(value, str):
-        check_text(value, name=name)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            check_text(str(key), name=f"a key of {name}")
-            check_json(inner, name=f"{name}.{key}", depth=depth - 1)
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            check_json(inner, name=f"{name}[{i}]", depth=depth - 1)
+    """Every string inside must be storable, keys too. Raises InvalidInput, naming the place; TooLarge for too many."""
+    for num_values, (path, inner) in enumerate(_walk(value), start=1):
+        if num_values > MAX_JSON_VALUES:
+            raise TooLarge(f"{name} holds over {MAX_JSON_VALUES} values: send it in several requests")
+        if path and isinstance(path[-1], str) and UNSTORABLE.search(path[-1]):
+            check_text(path[-1], name=f"a key of {_place(name, path[:-1])}")
+        if len(path) > depth:
+            raise InvalidInput(f"{_place(name, path)} is nested too deeply")
+        if isinstance(inner, str) and UNSTORABLE.search(inner):
+            check_text(inner, name=_place(name, path))
+
+
+def _walk(value: Any) -> Iterator[tuple[list[Any], Any]]:
+    """The value and all inside, in order, each with the keys that lead there: one list, which changes as we go on.
+
+    No recursion and no text is made on the way: a body may hold a value in every second byte.
+    """
+    path: list[Any] = []
+    yield path, value
+    open_ = [_items(value)]
+    while open_:
+        path.append(None)
+        for path[-1], inner in open_[-1]:
+            yield path, inner
+            if isinstance(inner, Mapping | list):
+                open_.append(_items(inner))
+                break
+        else:
+            open_.pop()
+            del path[-2:]
+
+
+def _items(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        return iter(value.items())
+    return enumerate(value if isinstance(value, list) else ())
+
+
+def _place(name: str, path: Iterable[Any]) -> str:
+    """`body.messages[2].role`, where path is what leads there."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return name + "".join(steps)

@@ -478,7 +478,7 @@ def test_delete_all_takes_its_filter_in_every_form(client: ApiClient, query: str
     keep(client, CAT, user_id="bob")
     answer = client.delete(f"/v1/memories/?{query}")
     assert answer.status == 200
-    assert finished(answer.json["event_id"]).results == [{"deleted": {"memories": 1}}]
+    assert finished(answer.json["event_id"]).results == [{"deleted": {"memories": 1, "unprocessed_messages": 0}}]
     assert listed(client) == []
     assert texts(listed(client, {"user_id": "bob"})) == [CAT]
 
