@@ -66,7 +66,9 @@ def bundled_folder() -> Path:
 
 
 def warm_up() -> None:
-    embed_query("warm up")
+    """Loads the model and lets its query graph settle: the first runs of a traced graph optimise it."""
+    for number in range(4):
+        embed_query(f"warm up, round {number}")
 
 
 def embed_texts(texts: Sequence[str]) -> Vectors:
@@ -77,7 +79,7 @@ def embed_texts(texts: Sequence[str]) -> Vectors:
 @lru_cache(maxsize=NUM_CACHED_QUERIES)
 def embed_query(text: str) -> Vectors:
     """(D,) float32, unit length. The same question again costs nothing."""
-    vector: Vectors = embedder().encode([text])[0]
+    vector: Vectors = embedder().encode_one(text)
     vector.setflags(write=False)
     return vector
 

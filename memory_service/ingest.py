@@ -104,7 +104,9 @@ def record_add(project: Project, request: AddRequest) -> Event:
     something else.
     """
     scope = find_or_make_scope(project, request.ids)
-    session, _ = Session.objects.get_or_create(scope=scope, run_id=request.ids.run_id)
+    # Under the scope's lock nobody else makes the session.
+    session = scope.sessions.filter(run_id=request.ids.run_id).first()
+    session = session or Session.objects.create(scope=scope, run_id=request.ids.run_id)
     fresh, known = _split_known(session, request.messages)
     if known and not fresh:
         return _revive(known[-1].event)
@@ -133,8 +135,12 @@ def find_or_make_scope(project: Project, ids: EntityIds) -> Scope:
     named: dict[str, Any] = {"user_id": ids.user_id, "agent_id": ids.agent_id, "app_id": ids.app_id, "run_id": None}
     if not any(named.values()):
         named["run_id"] = ids.run_id
-    scope, _ = Scope.objects.get_or_create(project=project, **named)
-    return Scope.objects.select_for_update(no_key=True).get(pk=scope.pk)
+    row = Scope.objects.select_for_update(no_key=True).filter(project=project, **named)
+    scope = row.first()
+    if scope is None:
+        Scope.objects.bulk_create([Scope(project=project, **named)], ignore_conflicts=True)
+        scope = row.get()
+    return scope
 
 
 def _split_known(session: Session, messages: Sequence[NewMessage]) -> tuple[list[NewMessage], list[Message]]:

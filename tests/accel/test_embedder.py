@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accel.embedder import Embedder, pack, pool, read_config
+from accel.embedder import DType, Embedder, pack, pool, read_config
 from memory_service.embedding import bundled_folder
 
 TEXTS = [
@@ -42,6 +42,13 @@ def test_it_answers_in_the_order_of_the_input_whatever_the_batches(embedder: Emb
     alone = np.stack([embedder.encode([text])[0] for text in TEXTS])
     for batch_tokens in (1, 64, 100_000):
         assert np.abs(embedder.encode(TEXTS, batch_tokens=batch_tokens) - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_it_encodes_one_text_as_it_does_many(dtype: DType) -> None:
+    embedder = Embedder(str(bundled_folder()), dtype=dtype, device="cpu")
+    for text in [*TEXTS, "a", "two words", *(("so " * n).strip() for n in (5, 7, 8, 40, 200, 254, 300))]:
+        assert embedder.encode_one(text) @ embedder.encode([text])[0] > 0.9999
 
 
 def test_it_gives_unit_vectors_and_an_empty_array_for_nothing(embedder: Embedder) -> None:
