@@ -30,6 +30,7 @@ MAX_TOP_K = 1000
 MAX_PAGE_SIZE = 200
 MAX_BATCH = 1000
 MAX_WAIT_S = 60
+NOT_YET = ("as_of", "known_at")  # to leave them unheard would give a wrong answer
 MAX_METADATA_CHARS = 50_000
 
 SPOKEN_ROLES = ("user", "assistant")
@@ -300,12 +301,16 @@ class SearchSerializer(FilteredSerializer):
 
     def to_request(self, *, refuse_top_level: bool) -> SearchRequest:
         data = self.validated_data
+        for name in NOT_YET:
+            if self.initial_data.get(name) is not None:
+                raise InvalidInput(f"{name} is not supported yet: a search answers as of now")
         return SearchRequest(
             query=data["query"],
             filter=self.to_filter(refuse_top_level=refuse_top_level),
             top_k=data.get("top_k") or data.get("limit") or 10,
             threshold=data.get("threshold"),
             show_expired=data["show_expired"],
+            keyword_search=data.get("keyword_search") is not False,
         )
 
 
