@@ -1,7 +1,7 @@
-"""Changes by request: update, delete, feedback, and the forgetting of an entity.
+"""Changes by request to single memories and batches of them: update, delete, feedback.
 
 What a person or an agent changed by hand is theirs: an update or a deletion closes or rewrites the memory with a
-revision that says so. Only the deletion of an entity destroys, because that is what it is asked for.
+revision that says so. Deletions by filter, and of whole entities, are in forgetting.py.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .models import (
 )
 
 POLICY = "request"  # in revisions: nobody decided but the caller
-DELETE_BATCH = 500
 SHOWN = (MemoryState.LIVE, MemoryState.SUPERSEDED)
+WITH_PAST = (*SHOWN, MemoryState.DELETED)  # what has a history to show
 TEXT_IS_TAKEN = "memory_text_unique_while_live"
 
 
@@ -48,9 +48,11 @@ class Change:
     expiration_date: date | Unset | None = UNSET
 
 
-def find_memory(project: Project, public_id: Any, *, lock: bool = False) -> Memory:
-    """Raises NotFound for what is not in the project, is deleted, or is in quarantine."""
-    memories = Memory.objects.in_project(project).filter(public_id=public_id, state__in=SHOWN)
+def find_memory(
+    project: Project, public_id: Any, *, lock: bool = False, states: Sequence[MemoryState] = SHOWN
+) -> Memory:
+    """Raises NotFound for what is not in the project or in none of the states."""
+    memories = Memory.objects.in_project(project).filter(public_id=public_id, state__in=states)
     memory = (memories.select_for_update() if lock else memories).first()
     if memory is None:
         raise NotFound(f"memory {public_id} was not found in this project")

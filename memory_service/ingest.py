@@ -463,10 +463,6 @@ def extract_with_llm(work: Work, sources: Sequence[SourceMessage], window: Seque
     """
     try:
         found = _ask_llm(work, sources, window)
-    except LLMUnavailable as exc:
-        if work.event.num_attempts < MAX_LLM_ATTEMPTS:
-            raise
-        _fall_back(work, exc)
     except ServiceError as exc:
         _fall_back(work, exc)
     else:
@@ -497,6 +493,10 @@ def _nearest_facts(work: Work, sources: Sequence[SourceMessage]) -> list[policie
 
 
 def _fall_back(work: Work, exc: ServiceError) -> None:
+    """To the local path. Raises `exc` again where the model is waited for once more, or where there is none."""
+    waits = isinstance(exc, LLMUnavailable) and work.event.num_attempts < MAX_LLM_ATTEMPTS
+    if waits or work.llm is None:
+        raise exc
     logger.warning("event %s: the LLM failed (%s); the local path took over", work.event.public_id, exc)
     if isinstance(exc, LLMMalformed):
         work.extraction.usage.extend(exc.usage)  # it was of no use, and costs all the same
@@ -521,14 +521,7 @@ def finish(work: Work) -> None:
     vectors = work.vectors[:num_candidates]
     try:
         plan = consolidation.decide(event.scope, extraction.candidates, vectors, policy=work.policy, llm=work.llm)
-    except LLMUnavailable as exc:
-        if event.num_attempts < MAX_LLM_ATTEMPTS:
-            raise
-        _fall_back(work, exc)
-        return finish(work)
     except ServiceError as exc:
-        if work.llm is None:
-            raise
         _fall_back(work, exc)
         return finish(work)
     with transaction.atomic():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from django.db import connection
 
@@ -11,6 +12,9 @@ from .lexical import count_terms
 from .models import Embedding, Memory, Posting
 
 MAX_TF = 32_767  # a smallint's
+
+# A memory's terms are asked for twice: for its length before it is saved, for its postings after.
+_count_terms = lru_cache(maxsize=1024)(count_terms)
 
 
 def write_index(memories: Sequence[Memory], vectors: Vectors) -> None:
@@ -28,7 +32,7 @@ def rewrite_index(memory: Memory, vectors: Vectors) -> None:
 
 
 def prepare(memory: Memory) -> Memory:
-    memory.num_terms = sum(count_terms(memory.text).values())
+    memory.num_terms = sum(_count_terms(memory.text).values())
     return memory
 
 
@@ -36,7 +40,7 @@ def _write_postings(memories: Sequence[Memory]) -> None:
     rows = [
         (memory.scope_id, term, memory.pk, min(tf, MAX_TF))
         for memory in memories
-        for term, tf in count_terms(memory.text).items()
+        for term, tf in _count_terms(memory.text).items()
     ]
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[], [], [], []]
     with connection.cursor() as cursor:

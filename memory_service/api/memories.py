@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from memory_service import editing
-from memory_service.errors import InvalidInput, NotFound
+from memory_service.errors import InvalidInput
 from memory_service.filters import ENTITY_FIELDS
-from memory_service.models import EventStatus, Memory, MemoryState
+from memory_service.models import EventStatus
 
 from . import handlers, rendering
 from .serializers import (
@@ -78,19 +78,8 @@ def memory(request: Request, memory_id: str) -> Response:
 @api_view(["GET"])
 def history(request: Request, memory_id: str) -> Response:
     """Every step in a memory's life, why it was taken and which messages caused it. Deleted memories keep theirs."""
-    return Response(rendering.render_history(find_with_past(request, memory_id)))
-
-
-def find_with_past(request: Request, memory_id: str) -> Memory:
-    found = (
-        Memory.objects.in_project(handlers.project_of(request))
-        .filter(public_id=memory_id)
-        .exclude(state=MemoryState.QUARANTINED)
-        .first()
-    )
-    if found is None:
-        raise NotFound(f"memory {memory_id} was not found in this project")
-    return found
+    found = editing.find_memory(handlers.project_of(request), memory_id, states=editing.WITH_PAST)
+    return Response(rendering.render_history(found))
 
 
 @extend_schema(methods=["PUT"], request=BatchUpdateSerializer, responses=OpenApiTypes.OBJECT, tags=["memories"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
@@ -18,7 +18,7 @@ from memory_service.models import EventStatus
 
 from . import entities as platform_entities
 from . import handlers, rendering
-from .memories import body_of, find_with_past
+from .memories import QUERY, body_of
 from .serializers import (
     MAX_PAGE_SIZE,
     MAX_TOP_K,
@@ -36,7 +36,7 @@ WAIT_S = 60.0  # its callers expect what was remembered in the answer
 @extend_schema(methods=["POST"], request=AddSerializer, responses=OpenApiTypes.OBJECT, tags=TAGS)
 @extend_schema(
     methods=["GET", "DELETE"],
-    parameters=[OpenApiParameter(name, str) for name in ENTITY_FIELDS],
+    parameters=QUERY,
     responses=OpenApiTypes.OBJECT,
     tags=TAGS,
 )
@@ -94,7 +94,9 @@ def memory(request: Request, memory_id: str) -> Response:
 @extend_schema(responses=OpenApiTypes.OBJECT, tags=TAGS)
 @api_view(["GET"])
 def history(request: Request, memory_id: str) -> Response:
-    return Response(rendering.render_history(find_with_past(request, memory_id)))
+    return Response(
+        rendering.render_history(editing.find_memory(handlers.project_of(request), memory_id, states=editing.WITH_PAST))
+    )
 
 
 @extend_schema(request=SearchSerializer, responses=OpenApiTypes.OBJECT, tags=TAGS)

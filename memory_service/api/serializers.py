@@ -342,12 +342,16 @@ class UpdateSerializer(serializers.Serializer[Any]):
         data = self.validated_data
         if not data:
             raise InvalidInput("nothing to change: send at least one of text, metadata, timestamp, expiration_date")
-        return Change(
-            text=data.get("text", UNSET),
-            metadata=(data["metadata"] or {}) if "metadata" in data else UNSET,
-            said_at=data.get("timestamp") or UNSET,
-            expiration_date=data.get("expiration_date", UNSET),
-        )
+        return _change(data)
+
+
+def _change(data: Mapping[str, Any]) -> Change:
+    return Change(
+        text=data.get("text", UNSET),
+        metadata=(data["metadata"] or {}) if "metadata" in data else UNSET,
+        said_at=data.get("timestamp") or UNSET,
+        expiration_date=data.get("expiration_date", UNSET),
+    )
 
 
 class MemoryIdSerializer(serializers.Serializer[Any]):
@@ -368,18 +372,7 @@ class BatchUpdateSerializer(serializers.Serializer[Any]):
     memories = BatchUpdateItemSerializer(many=True, allow_empty=False, max_length=MAX_BATCH)  # type: ignore[call-arg]
 
     def to_changes(self) -> list[tuple[Any, Change]]:
-        return [
-            (
-                item["memory_id"],
-                Change(
-                    text=item.get("text", UNSET),
-                    metadata=(item["metadata"] or {}) if "metadata" in item else UNSET,
-                    said_at=item.get("timestamp") or UNSET,
-                    expiration_date=item.get("expiration_date", UNSET),
-                ),
-            )
-            for item in self.validated_data["memories"]
-        ]
+        return [(item["memory_id"], _change(item)) for item in self.validated_data["memories"]]
 
 
 class BatchDeleteSerializer(serializers.Serializer[Any]):

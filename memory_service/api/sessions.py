@@ -14,6 +14,7 @@ from memory_service.models import Session
 
 from . import handlers, rendering
 from .events import PageSerializer
+from .memories import QUERY
 from .paging import paginate
 from .serializers import NameField, validated
 
@@ -28,7 +29,7 @@ class SessionQuerySerializer(PageSerializer):
 
 
 @extend_schema(
-    parameters=[*PAGING, *(OpenApiParameter(name, str) for name in ENTITY_FIELDS)],
+    parameters=[*PAGING, *QUERY],
     responses=OpenApiTypes.OBJECT,
     tags=["sessions +"],
 )

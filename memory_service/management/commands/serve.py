@@ -195,8 +195,8 @@ class Command(BaseCommand):
         """Web first, so that nothing new arrives; then the workers; the stores last."""
         order = ["web", "beat", "worker", "redis", "postgres"]
         for child in sorted(self.children, key=lambda c: order.index(c.name)):
-            signum = signal.SIGINT if child.name == "postgres" else signal.SIGTERM
-            embedded.stop(child.process, signum, timeout_s=STOP_TIMEOUTS_S[child.name])
+            stop = embedded.stop_postgres if child.name == "postgres" else embedded.stop
+            stop(child.process, timeout_s=STOP_TIMEOUTS_S[child.name])
         embedded.end_leftovers(self.data_dir)
 
 
