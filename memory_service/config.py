@@ -41,6 +41,8 @@ class Environment(BaseSettings):
     database_pool: bool = True
     celery_broker_url: str = ""
 
+    search_cache_mb: int = Field(default=256, ge=0, le=1_000_000)
+
     embedding_model: str = "all-MiniLM-L6-v2"
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 

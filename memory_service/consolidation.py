@@ -323,8 +323,9 @@ def replace_text(memory: Memory, vectors: Vectors, *, at: datetime) -> None:
     """Saves memory.text as it now is, with its words and its vector ((1, D)). The caller writes the revision."""
     prepare(memory)
     memory.text_hash = hash_text(memory.text)
+    memory.text_version += 1
     memory.updated_at = at
-    memory.save(update_fields=["text", "text_hash", "num_terms", "updated_at"])
+    memory.save(update_fields=["text", "text_hash", "text_version", "num_terms", "updated_at"])
     rewrite_index(memory, vectors)
 
 

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.utils import timezone
@@ -31,7 +33,9 @@ from . import lexical
 from .embedding import Vectors, embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
 from .models import Event, Memory, MemorySource, Message, Project, Scope
+from .models.change import versions_of
 from .models.memory import POSITIONS_PER_MESSAGE
+from .search_cache import MAX_SCOPES, Documents, Entry, Ids, SearchCache, fill_vectors
 
 EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
 FEW_DOCUMENTS = 2_000  # below it their vectors are fetched by id, above it by scope
@@ -46,11 +50,10 @@ _beside = ThreadPoolExecutor(4, thread_name_prefix="embed-query")
 SIGNALS = ("semantic", "bm25", "neighbour_semantic", "neighbour_bm25")
 
 Scores = NDArray[np.float64]
-Ids = NDArray[np.int64]
 
-# Two numbers for four: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
-TERMS_BITS, POSITION_BITS = 20, 36
-DOCUMENT = np.dtype([("id_terms", ">i8"), ("session_position", ">i8")])
+# Two numbers for five: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
+TERMS_BITS, TEXT_VERSION_BITS, POSITION_BITS = 16, 11, 36
+DOCUMENT = np.dtype([("id_version_terms", ">i8"), ("session_position", ">i8")])
 POSTING = np.dtype([("id", ">i8"), ("tf", ">i2")])
 SIMILARITY = np.dtype([("id", ">i8"), ("value", ">f4")])
 
@@ -88,33 +91,17 @@ class Hit:
     sources: list[Source] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """What may be returned, in the order of sessions and turns. `linked[i]`: i + 1 follows i in its session."""
-
-    ids: Ids
-    num_terms: Scores
-    linked: NDArray[np.bool_]
-
-    def rows_of(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """(rows, known): where each id stands; rows are meaningful where known is true."""
-        order = np.argsort(self.ids, kind="stable")
-        at = np.minimum(np.searchsorted(self.ids, ids, sorter=order), len(self.ids) - 1)
-        rows = order[at]
-        return rows, self.ids[rows] == ids
-
-
 def search(project: Project, request: SearchRequest) -> list[Hit]:
     """Hits, best first."""
     vector = _beside.submit(embed_query, request.query)  # on another core, while the database reads
     scope_ids = find_scopes(project, request.filter)
     passing = compile_passing(project, scope_ids, request)
-    documents = load_documents(passing)
+    known = find_documents(passing, scope_ids)
     query_terms = sorted(set(lexical.terms(request.query))) if request.keyword_search else []
     ranked: list[Hit] = []
-    if passing and len(documents.ids):
-        signals = score_documents(documents, scope_ids, passing, vector, query_terms)
-        ranked = rank(documents, signals, request)
+    if passing and len(known.documents.ids):
+        signals = score_documents(known, scope_ids, passing, vector, query_terms)
+        ranked = rank(known.documents, signals, request)
     pending = search_pending(scope_ids, request, query_terms)
     return merge(ranked, pending, request.top_k)
 
@@ -125,7 +112,7 @@ def find_scopes(project: Project, node: Filter) -> list[int]:
     condition = scope_condition(node)
     if condition is not None:
         scopes = scopes.filter(condition).distinct()
-    return list(scopes.values_list("id", flat=True))
+    return sorted(scopes.values_list("id", flat=True))
 
 
 def memories_passing(project: Project, node: Filter, *, show_expired: bool = False) -> Any:
@@ -145,7 +132,7 @@ class Passing:
 def compile_passing(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Passing | None:
     """None where the filter lets nothing through, as `in` of an empty list does."""
     memories = memories_passing(project, request.filter, show_expired=request.show_expired)
-    rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms")
+    rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms", "text_version")
     try:
         sql, params = rows.order_by().query.sql_with_params()
     except EmptyResultSet:
@@ -153,11 +140,37 @@ def compile_passing(project: Project, scope_ids: Sequence[int], request: SearchR
     return Passing(sql, tuple(params))
 
 
+def find_documents(passing: Passing | None, scope_ids: Sequence[int]) -> Entry:
+    """What the filter lets through: as this process has it, if the scopes' versions say that it still holds.
+
+    The vectors come with it from the second question over the same documents on.
+    """
+    if passing is None or len(scope_ids) > MAX_SCOPES:
+        return Entry({}, load_documents(passing))
+    versions = versions_of(scope_ids)  # before what they vouch for: a change in between is found the next time
+    key = (serving_profile().pk, passing.sql, passing.params)
+    kept = _cache().get(key)
+    if kept is not None and kept.versions == versions:
+        return kept
+    entry = Entry(versions, load_documents(passing))
+    if _cache().asked_before(key):
+        if 0 < len(entry.documents.ids) <= EXACT_LIMIT:
+            entry = replace(entry, vectors=fill_vectors(entry.documents, kept, load_vectors))
+        _cache().put(key, entry)
+    return entry
+
+
+@lru_cache(maxsize=1)
+def _cache() -> SearchCache:
+    return SearchCache(settings.ENV.search_cache_mb * 2**20)
+
+
 def load_documents(passing: Passing | None) -> Documents:
     if passing is None:
         return _arrange(np.empty(0, DOCUMENT))
     packed = _fetch_packed(
-        f"SELECT string_agg(int8send((id << {TERMS_BITS}) + least(num_terms, {2**TERMS_BITS - 1})) || "
+        f"SELECT string_agg(int8send((((id << {TEXT_VERSION_BITS}) + text_version %% {2**TEXT_VERSION_BITS}) "
+        f"<< {TERMS_BITS}) + least(num_terms, {2**TERMS_BITS - 1})) || "
         f"int8send((coalesce(session_id, 0) << {POSITION_BITS}) + coalesce(position + 1, 0)), ''::bytea) "
         f"FROM ({passing.sql}) AS documents",
         passing.params,
@@ -167,12 +180,28 @@ def load_documents(passing: Passing | None) -> Documents:
 
 def _arrange(found: NDArray[Any]) -> Documents:
     found = found[np.argsort(found["session_position"], kind="stable")]
-    ids, num_terms = np.divmod(found["id_terms"].astype(np.int64), 2**TERMS_BITS)
+    ids_versions, num_terms = np.divmod(found["id_version_terms"].astype(np.int64), 2**TERMS_BITS)
+    ids, text_versions = np.divmod(ids_versions, 2**TEXT_VERSION_BITS)
     session, position = np.divmod(found["session_position"].astype(np.int64), 2**POSITION_BITS)
     turns = (position - 1) // POSITIONS_PER_MESSAGE  # below zero: no turn
     near = np.diff(turns) <= MAX_GAP_TURNS  # a filter may have taken out what stood between them
     linked = (session[1:] == session[:-1]) & (turns[:-1] >= 0) & near
-    return Documents(ids, num_terms.astype(np.float64), linked)
+    by_id = np.argsort(ids, kind="stable")
+    return Documents(ids, num_terms.astype(np.float64), text_versions, linked, by_id)
+
+
+def load_vectors(memory_ids: Sequence[int]) -> tuple[Ids, Vectors]:
+    """(the ids that have a vector, their vectors (M, D), unit length)"""
+    profile = serving_profile()
+    packed = _fetch_packed(
+        "SELECT string_agg(int8send(memory_id) || vector_send(vector), ''::bytea) FROM memory_service_embedding "
+        "WHERE profile_id = %s AND memory_id = ANY(%s)",
+        [profile.pk, list(memory_ids)],
+    )
+    row = np.dtype([("id", ">i8"), ("header", ">i2", 2), ("vector", ">f4", profile.dimensions)])
+    found = np.frombuffer(packed, row)
+    vectors = found["vector"].astype(np.float32)
+    return found["id"].astype(np.int64), vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _fetch_packed(sql: str, params: Iterable[Any]) -> bytes:
@@ -184,16 +213,17 @@ def _fetch_packed(sql: str, params: Iterable[Any]) -> bytes:
 
 
 def score_documents(
-    documents: Documents,
+    known: Entry,
     scope_ids: Sequence[int],
     passing: Passing,
     vector: Future[Vectors],
     query_terms: Sequence[str],
 ) -> dict[str, Scores]:
     """(N,) scores from 0 to 1 for each of SIGNALS."""
+    documents = known.documents
     frequencies = load_postings(documents, scope_ids, query_terms)
     words = score_words(frequencies, documents.num_terms, query_terms)
-    meaning = score_meaning(documents, scope_ids, passing, to_literal(vector.result()), words)
+    meaning = score_meaning(known, scope_ids, passing, vector.result(), words)
     window_terms = _add_neighbours(documents.num_terms, documents.linked)
     windows = {term: _add_neighbours(tf, documents.linked) for term, tf in frequencies.items()}
     num_turns = _add_neighbours(np.ones(len(documents.ids)), documents.linked)
@@ -241,17 +271,19 @@ def score_words(frequencies: dict[str, Scores], num_terms: Scores, query_terms: 
     return np.minimum(scores / best, 1.0) if best > 0 else scores
 
 
-def score_meaning(
-    documents: Documents, scope_ids: Sequence[int], passing: Passing, vector: str, words: Scores
-) -> Scores:
+def score_meaning(known: Entry, scope_ids: Sequence[int], passing: Passing, vector: Vectors, words: Scores) -> Scores:
     """Cosines, negative ones as 0."""
+    documents = known.documents
+    if known.vectors is not None:
+        return np.clip(known.vectors @ (vector / np.linalg.norm(vector)), 0.0, 1.0).astype(np.float64)
+    literal = to_literal(vector)
     if len(documents.ids) <= EXACT_LIMIT:
-        found = _exact(vector, documents, scope_ids)
+        found = _exact(literal, documents, scope_ids)
     else:
-        found = _approximate(vector, documents, passing, words)
+        found = _approximate(literal, documents, passing, words)
     cosines = np.zeros(len(documents.ids))
-    rows, known = documents.rows_of(found["id"].astype(np.int64))
-    cosines[rows[known]] = found["value"][known]
+    rows, scored = documents.rows_of(found["id"].astype(np.int64))
+    cosines[rows[scored]] = found["value"][scored]
     return np.clip(cosines, 0.0, 1.0)
 
 

@@ -100,6 +100,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout"
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "memory_service.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "compact-changes": {
+        "task": "memory_service.tasks.compact_changes",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "summaries": {
         "task": "memory_service.tasks.refresh_summaries",
         "schedule": 30.0,

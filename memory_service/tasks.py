@@ -11,7 +11,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from . import forgetting, ingest
-from .models import Event, Session
+from .models import Event, Session, change
 
 logger = logging.getLogger(__name__)
 
@@ -68,3 +68,9 @@ def sweep() -> None:
         process_scope.delay(scope_id)
     for event_id in waiting.filter(type=Event.Type.DELETE).values_list("pk", flat=True):
         run_deletion.delay(event_id)
+
+
+@shared_task
+def compact_changes() -> None:
+    """Keeps the table that versions are summed from short."""
+    change.compact()

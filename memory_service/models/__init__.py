@@ -1,5 +1,6 @@
 """Tables, their constraints and their chainable queries."""
 
+from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
 from .memory import (
@@ -34,6 +35,7 @@ __all__ = [
     "Posting",
     "Project",
     "Scope",
+    "ScopeChange",
     "Session",
     "hash_text",
 ]

@@ -67,6 +67,7 @@ class Memory(PublicModel):
     state = models.CharField(max_length=12, choices=MemoryState.choices, default=MemoryState.LIVE)
     text = models.TextField()
     text_hash = models.CharField(max_length=32)
+    text_version = models.IntegerField(default=1, db_default=1)  # with the id it names a text, and so a vector
     speaker = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     position = models.BigIntegerField(null=True)
     num_terms = models.IntegerField(default=0)
