@@ -7,6 +7,9 @@ from datetime import datetime
 from typing import Literal
 
 Kind = Literal["episodic", "semantic", "procedural"]
+# Of a statement. holds: true from its time on. ended: what held stopped at that time, and does not hold since.
+# never: it is not so and was not when it was said that it was.
+Polarity = Literal["holds", "ended", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,14 @@ class Candidate:
 
     text reads on its own. part: 0, 1, ... when one long message gives several episodic memories, in order.
     valid_at: when it became true in the world (for a plan or an event: when it happens), if the text says.
-    subject, attribute, value: the statement in three, where it is one ("Caroline", "lives in", "Oslo").
+    subject, attribute, value: the statement in three, where it is one ("Caroline", "lives in", "Oslo"). The value
+    is None where a statement ends whatever it was ("Caroline quit her job").
+    single: whether the attribute holds one value at a time; None: as attributes.py says, and else it does not.
+    corrects: it takes back what was said before, which was wrong and not outlived ("Actually, it is Hanna").
+    instead_of: the words it takes back, where it says ("Tuesday, not Monday"). With these alone (no subject),
+    consolidation looks for the statement that held them.
+    silent: it ends something and is not to be remembered itself, as another candidate says it.
+    turn: it stands for its whole message, which is remembered through it alone.
     """
 
     text: str
@@ -60,6 +70,13 @@ class Candidate:
     subject: str | None = None
     attribute: str | None = None
     value: str | None = None
+    polarity: Polarity = "holds"
+    single: bool | None = None
+    valid_until: datetime | None = None
+    corrects: bool = False
+    instead_of: str | None = None
+    silent: bool = False
+    turn: bool = False
     categories: tuple[str, ...] = ()
     confidence: float = 1.0
 
