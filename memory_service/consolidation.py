@@ -7,7 +7,7 @@ scope's lock, so no other event of the scope changes what they read. Nothing is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from django.db import connection
 from django.utils import timezone
 
-from . import policies
+from . import chronicle, policies, timeline
 from .embedding import Vectors, embed_texts, serving_profile, to_literal
 from .extraction.types import Candidate, EntityMention, Usage
 from .llm import LLMConfig
@@ -28,13 +28,14 @@ from .models import (
     MemorySource,
     MemoryState,
     Message,
+    Review,
     Scope,
     hash_text,
 )
 from .models.conversation import MAX_NAME_CHARS
 from .models.memory import POSITIONS_PER_MESSAGE
 from .policies import Decision, Neighbour
-from .storage import prepare, rewrite_index, write_index
+from .storage import prepare, write_index
 
 NUM_NEIGHBOURS = 10  # s of the Mem0 paper, section 2.1
 
@@ -67,8 +68,11 @@ def decide(
     llm: LLMConfig | None,
 ) -> Plan:
     """Raises what the LLM's door raises."""
+    told = policy == "local"  # statements with a timeline are compared with that, not with what is near
     neighbours = [
-        find_neighbours(scope, vector) if candidate.kind != "episodic" else []
+        []
+        if candidate.kind == "episodic" or (told and policies.belongs_to_timeline(candidate))
+        else find_neighbours(scope, vector, with_deleted=True)
         for candidate, vector in zip(candidates, vectors, strict=True)
     ]
     seen = {near.memory_id: near.text for nearby in neighbours for near in nearby}
@@ -89,16 +93,21 @@ def _decide_two_phase(
     return decisions, usage
 
 
-def find_neighbours(scope: Scope, vector: np.ndarray[Any, Any]) -> list[Neighbour]:
-    """The live facts of the scope nearest to a vector, exactly: they are a small part of its memories."""
+def find_neighbours(scope: Scope, vector: np.ndarray[Any, Any], *, with_deleted: bool = False) -> list[Neighbour]:
+    """The live facts of the scope nearest to a vector, exactly: they are a small part of its memories.
+
+    with_deleted: and those deleted by request, so that they are known again.
+    """
+    states = ["live", "deleted"] if with_deleted else ["live"]
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH facts AS MATERIALIZED (SELECT id, text, valid_at, subject, attribute, value "
-            "FROM memory_service_memory WHERE scope_id = %s AND state = 'live' AND kind <> 'episodic') "
+            "WITH facts AS MATERIALIZED (SELECT id, text, valid_at, subject, attribute, value, "
+            "state = 'deleted' AS gone FROM memory_service_memory "
+            "WHERE scope_id = %s AND state = ANY(%s) AND kind <> 'episodic') "
             "SELECT f.id, f.text, 1 - (e.vector <=> %s::vector) AS similarity, f.valid_at, f.subject, f.attribute, "
-            "f.value FROM facts f JOIN memory_service_embedding e ON e.memory_id = f.id AND e.profile_id = %s "
-            "ORDER BY similarity DESC LIMIT %s",
-            [scope.pk, to_literal(vector), serving_profile().pk, NUM_NEIGHBOURS],
+            "f.value, f.gone FROM facts f JOIN memory_service_embedding e ON e.memory_id = f.id AND e.profile_id = %s "
+            "ORDER BY f.gone, similarity DESC LIMIT %s",
+            [scope.pk, states, to_literal(vector), serving_profile().pk, NUM_NEIGHBOURS],
         )
         return [Neighbour(*row) for row in cursor.fetchall()]
 
@@ -132,14 +141,20 @@ class _Writer:
         self.now = timezone.now()
 
     def write(self, plan: Plan, vectors: Vectors) -> Outcome:
+        chronicle.lock(self.scope.pk)  # before any row
         self.targets = self._unchanged_targets(plan)
         self.known = self._known_texts(plan.decisions)
         added: list[tuple[Memory, Candidate]] = []
         rows: list[int] = []
         sourced: list[tuple[Memory, Candidate]] = []
         closing: list[tuple[Decision, Memory]] = []
+        told: list[chronicle.Statement] = []
         for row, decision in enumerate(plan.decisions):
             candidate, target = decision.candidate, self.targets.get(decision.target_id or 0)
+            if decision.operation == "TELL":
+                message = self._message(candidate) or self._any_message()
+                told.append(chronicle.Statement(candidate, vectors[row], message))
+                continue
             standing = self._standing(decision, target)
             if standing is not None:
                 sourced.append((standing, candidate))
@@ -154,9 +169,29 @@ class _Writer:
         for decision, memory in closing:
             self._close(self.targets[decision.target_id or 0], by=memory, decision=decision)
         self.link_sources([*added, *sourced])
-        self._link_entities(added)
         self._revise_added(added, {id(d.candidate): d for d in plan.decisions})
+        changes = chronicle.tell(self.event, self.scope, told, options=self.options)
+        for changed, operation in changes.operations:
+            self.outcome.record(changed, operation)
+        self._add_untold(changes.untold)
+        self._link_entities([*added, *changes.added])
         return self.outcome
+
+    def _add_untold(self, turns: Sequence[tuple[Candidate, Message]]) -> None:
+        """What takes back words that nobody said is kept as it was said."""
+        candidates = [as_turn(candidate) for candidate, _ in turns]
+        fresh = {self._key(c): c for c in candidates if self._key(c) not in self.known}
+        live = self._known_hashes([hash_text(c.text) for c in fresh.values()])
+        new = [c for key, c in fresh.items() if key not in live]
+        if not new:
+            return
+        added = [(self.build(candidate), candidate) for candidate in new]
+        self._add(added, embed_texts([candidate.text for candidate in new]))
+        self.link_sources(added)
+        reason = "kept as it was said: nothing is known that it could correct"
+        decisions = {id(c): Decision("ADD", c, None, None, reason, "local") for c in new}
+        self._revise_added(added, decisions)
+        self._link_entities(added)
 
     def _unchanged_targets(self, plan: Plan) -> dict[int, Memory]:
         """Locked. A memory that was edited or deleted while the decision was made is no target any more: what was
@@ -178,7 +213,9 @@ class _Writer:
         return self._run_id(candidate), hash_text(candidate.text)
 
     def _known_texts(self, decisions: Sequence[Decision]) -> dict[tuple[str | None, str], Memory]:
-        hashes = [hash_text(d.candidate.text) for d in decisions]
+        return self._known_hashes([hash_text(d.candidate.text) for d in decisions if d.operation != "TELL"])
+
+    def _known_hashes(self, hashes: Sequence[str]) -> dict[tuple[str | None, str], Memory]:
         found = Memory.objects.live().filter(scope=self.scope, text_hash__in=hashes)
         return {(memory.run_id, memory.text_hash): memory for memory in found}
 
@@ -241,13 +278,23 @@ class _Writer:
         if old_text == target.text or clash.exclude(pk=target.pk).exists():
             target.text = old_text
             return
-        replace_text(target, embed_texts([target.text]), at=self.now)
+        chronicle.reword(target, target.text, embed_texts([target.text]), at=self.now)
         self.known.pop((target.run_id, hash_text(old_text)), None)
         self.known[target.run_id, target.text_hash] = target
         self._revise(target, "UPDATE", old_text, target.text, decision)
         self.outcome.record(target, "UPDATE")
 
     def _close(self, target: Memory, *, by: Memory, decision: Decision) -> None:
+        """The later of the two stands. One that is less than sure waits for a person."""
+        if decision.confidence < timeline.MIN_CONFIDENCE:
+            why = f"{by.text!r} would end {target.text!r}, but its confidence is {decision.confidence:.2f}"
+            at = {"event": self.event, "confidence": decision.confidence, "reason": f"{why}: {decision.reason}"}
+            Review.objects.create(scope=self.scope, memory=target, by=by, **at)
+            return
+        since, until = (by.valid_at or by.said_at), (target.valid_at or target.said_at)
+        if since < until:  # the older of the two came later: it was over before
+            target, by = by, target
+        chronicle.withdraw(target)
         close(target, at=by.valid_at or by.said_at, state=MemoryState.SUPERSEDED, replaced_by=by)
         self._revise(target, "DELETE", target.text, None, decision)
         self.outcome.record(target, "DELETE")
@@ -319,14 +366,17 @@ def normal_name(name: str) -> str:
     return " ".join(name.casefold().split())[:MAX_NAME_CHARS]
 
 
-def replace_text(memory: Memory, vectors: Vectors, *, at: datetime) -> None:
-    """Saves memory.text as it now is, with its words and its vector ((1, D)). The caller writes the revision."""
-    prepare(memory)
-    memory.text_hash = hash_text(memory.text)
-    memory.text_version += 1
-    memory.updated_at = at
-    memory.save(update_fields=["text", "text_hash", "text_version", "num_terms", "updated_at"])
-    rewrite_index(memory, vectors)
+def as_turn(candidate: Candidate) -> Candidate:
+    """The turn that a statement stood for, as it was said."""
+    return replace(
+        candidate,
+        text=candidate.utterance or candidate.text,
+        kind="episodic",
+        subject=None,
+        attribute=None,
+        value=None,
+        categories=(),
+    )
 
 
 def close(memory: Memory, *, at: datetime, state: str, replaced_by: Memory | None = None) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from .consolidation import close, replace_text
+from . import chronicle
+from .consolidation import close
 from .embedding import Vectors, embed_texts
 from .errors import Conflict, NotFound
 from .models import (
@@ -74,6 +75,7 @@ def _update(project: Project, changes: Sequence[tuple[Any, Change]]) -> list[Mem
     vectors = _embed_new_texts([change for _, change in changes])  # before any row is locked
     try:
         with transaction.atomic():
+            _lock_scopes(project, [public_id for public_id, _ in changes])
             memories = _find_and_lock(project, [public_id for public_id, _ in changes])
             pairs = zip(memories, (change for _, change in changes), strict=True)
             return [_change(memory, change, vectors) for memory, change in pairs]
@@ -118,9 +120,10 @@ def _change(memory: Memory, change: Change, vectors: Mapping[str, Vectors]) -> M
     memory.save(update_fields=["metadata", "said_at", "expiration_date", "updated_at"])
     if not isinstance(change.text, Unset) and change.text != old_text:
         _check_text_is_new(memory, change.text)
-        memory.text = change.text
-        replace_text(memory, vectors[memory.text], at=now)
+        chronicle.reword(memory, change.text, vectors[change.text], at=now)
     _revise(memory, "UPDATE", old_text=old_text, new_text=memory.text)
+    if memory.text != old_text:
+        chronicle.rewritten(memory, old_text)
     return memory
 
 
@@ -138,6 +141,7 @@ def _check_text_is_new(memory: Memory, text: str) -> None:
 @transaction.atomic
 def delete_memory(project: Project, public_id: Any, *, linked: bool = False) -> int:
     """Closes the memory and, if asked, all that it superseded, and what those did. Returns how many."""
+    _lock_scopes(project, [public_id])
     memory = find_memory(project, public_id, lock=True)
     chain = _superseded_by(memory) if linked else []
     for one in [memory, *chain]:
@@ -156,9 +160,11 @@ def _superseded_by(memory: Memory) -> list[Memory]:
     return list(found.values())
 
 
-def close_by_request(memory: Memory) -> None:
+def close_by_request(memory: Memory, *, for_good: bool = True) -> None:
+    """for_good: saying again what it said does not bring it back. The caller holds the scope's chronicle."""
     close(memory, at=timezone.now(), state=MemoryState.DELETED, replaced_by=memory.replaced_by)
     _revise(memory, "DELETE", old_text=memory.text, new_text=None)
+    chronicle.deleted(memory, for_good=for_good)
 
 
 def _revise(memory: Memory, operation: str, *, old_text: str | None, new_text: str | None) -> None:
@@ -177,8 +183,16 @@ def _revise(memory: Memory, operation: str, *, old_text: str | None, new_text: s
 @transaction.atomic
 def delete_batch(project: Project, public_ids: Sequence[Any]) -> int:
     """All or none; an id that is named twice counts once."""
+    _lock_scopes(project, public_ids)
     _lock(project, public_ids)
     return sum(delete_memory(project, public_id) for public_id in dict.fromkeys(public_ids))
+
+
+def _lock_scopes(project: Project, public_ids: Sequence[Any]) -> None:
+    """The chronicles of the memories' scopes, in one order, before any row."""
+    memories = Memory.objects.in_project(project).filter(public_id__in=public_ids)
+    for scope_id in sorted(set(memories.values_list("scope_id", flat=True))):
+        chronicle.lock(scope_id)
 
 
 def _lock(project: Project, public_ids: Sequence[Any]) -> list[Memory]:

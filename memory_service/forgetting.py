@@ -11,13 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
+from . import chronicle
 from .editing import close_by_request
 from .filters import ENTITY_FIELDS, Filter, parse, to_message_q
 from .ingest import claim, record_failure
 from .locks import Kind, advisory_lock
 from .models import (
+    Assertion,
     Embedding,
     Entity,
     Event,
@@ -29,6 +32,7 @@ from .models import (
     Message,
     Posting,
     Project,
+    Review,
     Scope,
     Session,
 )
@@ -120,10 +124,11 @@ def delete_matching(project: Project, node: Filter, scope_id: int) -> int:
     num_deleted = 0
     while True:
         with transaction.atomic():
+            chronicle.lock(scope_id)
             matching = memories_passing(project, node, show_expired=True).filter(scope_id=scope_id).order_by("id")
             memories = list(matching.select_for_update(of=("self",))[:DELETE_BATCH])
             for memory in memories:
-                close_by_request(memory)
+                close_by_request(memory, for_good=False)
         num_deleted += len(memories)
         if not memories:
             return num_deleted
@@ -193,9 +198,13 @@ def _destroy(memories: Any, sessions: Any) -> dict[str, int]:
     messages = Message.objects.filter(session__in=session_ids)
     events = list(messages.values_list("event_id", flat=True).distinct())
     counts = {"memories": len(ids), "messages": messages.count(), "sessions": len(session_ids)}
+    told = Assertion.objects.filter(message__in=messages)
+    _raw_delete(Review.objects.filter(Q(memory__in=ids) | Q(by__in=ids) | Q(assertion__in=told)))
     for model in (Posting, Embedding, MemoryEntity, MemoryRevision, MemorySource):
         _raw_delete(model.objects.filter(memory__in=ids))
     _raw_delete(MemorySource.objects.filter(message__in=messages))
+    _raw_delete(told)
+    Assertion.objects.filter(memory__in=ids).delete()
     Memory.objects.filter(replaced_by__in=ids).update(replaced_by=None)
     _raw_delete(Memory.objects.filter(pk__in=ids))
     _raw_delete(messages)

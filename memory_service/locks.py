@@ -14,6 +14,7 @@ NAMESPACE = 0x4D45 << 48  # "ME": keeps our locks apart from anybody else's
 class Kind(IntEnum):
     SCOPE = 1
     DELETION = 2
+    TIMELINE = 3
 
 
 @contextmanager
@@ -29,3 +30,9 @@ def advisory_lock(kind: Kind, number: int) -> Iterator[bool]:
         if held:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [key])
+
+
+def lock_for_transaction(kind: Kind, number: int) -> None:
+    """Waits for the lock and holds it to the end of the transaction. Take it before any row."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [NAMESPACE + (kind << 40) + number])

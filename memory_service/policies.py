@@ -26,7 +26,7 @@ from memory_service.extraction.types import Candidate, Extraction, SourceMessage
 from memory_service.llm import LLMConfig, complete_structured
 from memory_service.prompts.consolidate import FactDecision, FactDecisions, Stated, consolidate_prompt
 
-Operation = Literal["ADD", "UPDATE", "INVALIDATE", "NONE"]
+Operation = Literal["ADD", "UPDATE", "INVALIDATE", "NONE", "TELL"]
 Policy = Literal["two_phase", "add_only", "local"]
 
 TAU_DUP = 0.9  # cosine; without a usable decision, a memory this near is taken to say the same
@@ -49,7 +49,7 @@ _SYNONYMS: Mapping[str, Operation] = {
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A stored memory near a candidate. similarity: cosine, up to 1."""
+    """A stored memory near a candidate. similarity: cosine, up to 1. deleted: by hand, and not to come back."""
 
     memory_id: int
     text: str
@@ -58,12 +58,14 @@ class Neighbour:
     subject: str | None = None
     attribute: str | None = None
     value: str | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
     """What becomes of one candidate.
 
+    TELL: join the statement to its timeline (chronicle.py), which says what it ends.
     ADD: store the candidate. UPDATE: `text` becomes a new version of the target, which also rests on the
     candidate's sources; the old version is kept. INVALIDATE: close the target at the candidate's time, keep
     it, and add the candidate (the paper's DELETE, made soft). NONE: store nothing; with a target, the
@@ -92,6 +94,7 @@ def decide_two_phase(
     2.1.
     """
     _check_lengths(candidates, neighbours)
+    neighbours = [[near for near in nearby if not near.deleted] for nearby in neighbours]
     pool = list({near.memory_id: near for nearby in neighbours for near in nearby}.values())
     if not pool:
         return [_nothing_near(candidate, "two_phase") for candidate in candidates], []
@@ -137,8 +140,7 @@ def extract_add_only(
 def decide_local(
     candidates: Sequence[Candidate], neighbours: Sequence[Sequence[Neighbour]], *, policy: Policy = "local"
 ) -> list[Decision]:
-    """NONE for what a neighbour says already, ADD for the rest; no model, and nothing is ever changed or
-    closed.
+    """TELL for what has a timeline; else NONE for what a neighbour says already, and ADD for the rest. No model.
 
     The same text but for case, spaces and closing punctuation is known; and, unless episodic, the same words
     with the same numbers and negations. policy: the name to put on the decisions. Raises ValueError if the
@@ -146,8 +148,19 @@ def decide_local(
     """
     _check_lengths(candidates, neighbours)
     return [
-        _decide_locally(candidate, nearby, policy) for candidate, nearby in zip(candidates, neighbours, strict=True)
+        Decision("TELL", candidate, None, None, "", policy)
+        if policy == "local" and belongs_to_timeline(candidate)
+        else _decide_locally(candidate, nearby, policy)
+        for candidate, nearby in zip(candidates, neighbours, strict=True)
     ]
+
+
+def belongs_to_timeline(candidate: Candidate) -> bool:
+    """Whether it is a statement of a subject's attribute, or takes words back."""
+    return candidate.kind == "semantic" and (
+        (candidate.subject is not None and candidate.attribute is not None)
+        or (candidate.corrects and bool(candidate.instead_of) and candidate.value is not None)
+    )
 
 
 def normalise(text: str) -> str:
@@ -159,13 +172,15 @@ def _decide_locally(candidate: Candidate, nearby: Sequence[Neighbour], policy: P
     if not nearby:
         return _nothing_near(candidate, policy)
     wanted = normalise(candidate.text)
-    for near in nearby:
-        if normalise(near.text) == wanted:
-            return Decision("NONE", candidate, near.memory_id, None, "stored already in the same words", policy)
-    if candidate.kind != "episodic":
-        for near in nearby:
-            if _says_the_same(wanted, normalise(near.text)):
-                return Decision("NONE", candidate, near.memory_id, None, "stored already in like words", policy)
+    same = next((near for near in nearby if normalise(near.text) == wanted), None)
+    words = "the same words"
+    if same is None and candidate.kind != "episodic":
+        same = next((near for near in nearby if _says_the_same(wanted, normalise(near.text))), None)
+        words = "like words"
+    if same is not None and same.deleted:
+        return Decision("NONE", candidate, None, None, f"deleted by request in {words}: it stays so", policy)
+    if same is not None:
+        return Decision("NONE", candidate, same.memory_id, None, f"stored already in {words}", policy)
     return Decision("ADD", candidate, None, None, "no stored memory says this", policy)
 
 

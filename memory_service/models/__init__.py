@@ -14,9 +14,11 @@ from .memory import (
     hash_text,
 )
 from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
+from .timeline import Assertion, Review
 
 __all__ = [
     "ApiKey",
+    "Assertion",
     "CompletionUsage",
     "Embedding",
     "EmbeddingProfile",
@@ -34,6 +36,7 @@ __all__ = [
     "Organisation",
     "Posting",
     "Project",
+    "Review",
     "Scope",
     "ScopeChange",
     "Session",

@@ -103,7 +103,11 @@ class Memory(PublicModel):
             ),
             models.CheckConstraint(condition=Q(state__in=MemoryState.values), name="memory_state_known"),
             models.CheckConstraint(
-                condition=Q(invalid_at__isnull=True) | Q(valid_at__isnull=True) | Q(invalid_at__gte=F("valid_at")),
+                # A plan that was dropped ends before it would have begun, but not before it was made.
+                condition=Q(invalid_at__isnull=True)
+                | Q(valid_at__isnull=True)
+                | Q(invalid_at__gte=F("valid_at"))
+                | Q(invalid_at__gte=F("said_at")),
                 name="memory_valid_before_invalid",
             ),
             models.CheckConstraint(condition=~Q(text=""), name="memory_has_text"),
