@@ -643,3 +643,27 @@ def judge(assertion: Assertion, *, approved: bool, reason: str) -> Changes:
     assertion.status = Status.APPROVED if approved else Status.REFUSED
     assertion.save(update_fields=["status"])
     return refold(assertion.scope, {(assertion.subject_key, assertion.attribute)}, reason=reason)
+
+
+def reinstated(memory: Memory, *, reason: str) -> None:
+    """What ended the memory is not to end it; its statements count again. Its row is as it was before the end."""
+    rows = Assertion.objects.filter(memory=memory)
+    keys = set(rows.values_list("subject_key", "attribute"))
+    if not keys:
+        return
+    rows.filter(status__in=[Status.SUPPRESSED, Status.WITHDRAWN]).update(status=Status.OPEN)
+    ours = set(rows.values_list("pk", flat=True))
+    for (_, attribute), timeline in _load(memory.scope, keys).items():
+        while enders := _enders(timeline, attribute, ours):
+            Assertion.objects.filter(pk__in=enders).update(status=Status.REFUSED)
+            for row in timeline:
+                row.status = Status.REFUSED if row.pk in enders else row.status
+    refold(memory.scope, keys, reason=reason)
+
+
+def _enders(rows: Sequence[Assertion], attribute: str, ours: set[int]) -> set[int]:
+    """The statements that end the spans of ours."""
+    active = [row for row in rows if row.status in ACTIVE]
+    line = fold(map(_to_said, active), single=any(row.single for row in active), attribute=attribute)
+    ended = [span for span in line.spans if span.ended_by and any(said.key in ours for said in span.said)]
+    return {span.ended_by.key for span in ended if span.ended_by and span.ended_by.standing != "refused"}

@@ -23,6 +23,7 @@ from .models import (
     MemoryRevision,
     MemoryState,
     Project,
+    Review,
     hash_text,
 )
 
@@ -167,13 +168,15 @@ def close_by_request(memory: Memory, *, for_good: bool = True) -> None:
     chronicle.deleted(memory, for_good=for_good)
 
 
-def _revise(memory: Memory, operation: str, *, old_text: str | None, new_text: str | None) -> None:
+def _revise(
+    memory: Memory, operation: str, *, old_text: str | None, new_text: str | None, reason: str = "by request"
+) -> None:
     MemoryRevision.objects.create(
         memory=memory,
         operation=operation,
         old_text=old_text,
         new_text=new_text,
-        reason="by request",
+        reason=reason,
         policy=POLICY,
         metadata=memory.metadata,
         categories=memory.categories,
@@ -207,3 +210,86 @@ def give_feedback(project: Project, public_id: Any, feedback: str | None, reason
     memory.feedback, memory.feedback_reason = feedback, reason
     memory.save(update_fields=["feedback", "feedback_reason"])
     return memory
+
+
+# A person's second thoughts
+
+
+@transaction.atomic
+def undo(project: Project, revision_id: Any) -> Memory:
+    """Takes one step of a memory's life back, by a step of its own. Raises NotFound, and Conflict where a later step
+    stands in the way."""
+    revision = MemoryRevision.objects.filter(memory__project=project, public_id=revision_id).first()
+    if revision is None:
+        raise NotFound(f"revision {revision_id} was not found in this project")
+    scope_id = Memory.objects.values_list("scope_id", flat=True).get(pk=revision.memory_id)
+    chronicle.lock(scope_id)
+    memory = Memory.objects.select_for_update().get(pk=revision.memory_id)
+    reason = f"undo of revision {revision.public_id}"
+    if revision.operation == MemoryRevision.Operation.ADD:
+        _undo_add(memory, reason)
+    elif revision.operation == MemoryRevision.Operation.UPDATE:
+        _undo_update(memory, revision, reason)
+    else:
+        _undo_delete(memory, reason)
+    return memory
+
+
+def _undo_add(memory: Memory, reason: str) -> None:
+    if memory.state != MemoryState.LIVE:
+        raise Conflict(f"memory {memory.public_id} is {memory.state}: only a live one can be taken back")
+    close(memory, at=timezone.now(), state=MemoryState.DELETED, replaced_by=memory.replaced_by)
+    chronicle.deleted(memory, for_good=True)
+    _revise(memory, "DELETE", old_text=memory.text, new_text=None, reason=reason)
+
+
+def _undo_update(memory: Memory, revision: MemoryRevision, reason: str) -> None:
+    old_text = revision.old_text
+    if not old_text or old_text == revision.new_text:
+        raise Conflict(f"revision {revision.public_id} changed no words: there is nothing to take back")
+    if memory.text != revision.new_text:
+        raise Conflict(f"memory {memory.public_id} was reworded since: undo the later revision first")
+    _check_text_is_new(memory, old_text)
+    chronicle.reword(memory, old_text, embed_texts([old_text]), at=timezone.now())
+    chronicle.rewritten(memory, str(revision.new_text))
+    _revise(memory, "UPDATE", old_text=revision.new_text, new_text=old_text, reason=reason)
+
+
+def _undo_delete(memory: Memory, reason: str) -> None:
+    if memory.state == MemoryState.LIVE:
+        raise Conflict(f"memory {memory.public_id} is live: its end was undone already")
+    _check_text_is_new(memory, memory.text)
+    memory.state, memory.invalid_at, memory.expired_at, memory.replaced_by = MemoryState.LIVE, None, None, None
+    memory.save(update_fields=["state", "invalid_at", "expired_at", "replaced_by"])
+    chronicle.reinstated(memory, reason=reason)
+    _revise(memory, "UPDATE", old_text=memory.text, new_text=memory.text, reason=reason)
+
+
+@transaction.atomic
+def decide_review(project: Project, public_id: Any, *, accept: bool) -> Review:
+    """Lets an ending that waited act, or not. Raises NotFound, and Conflict where it is decided already."""
+    review = Review.objects.filter(scope__project=project, public_id=public_id).first()
+    if review is None:
+        raise NotFound(f"review {public_id} was not found in this project")
+    chronicle.lock(review.scope_id)
+    review.refresh_from_db()
+    if review.status != Review.Status.PENDING:
+        raise Conflict(f"review {public_id} is {review.status} already")
+    review.status = Review.Status.ACCEPTED if accept else Review.Status.REJECTED
+    review.decided_at = timezone.now()
+    review.save(update_fields=["status", "decided_at"])
+    if review.assertion is not None:
+        chronicle.judge(review.assertion, approved=accept, reason=f"review {review.public_id}: {review.status}")
+    elif accept:
+        _end_by_review(review)
+    return review
+
+
+def _end_by_review(review: Review) -> None:
+    assert review.by is not None  # a constraint of the table
+    target = Memory.objects.select_for_update().get(pk=review.memory_id)
+    if target.state != MemoryState.LIVE:
+        raise Conflict(f"memory {target.public_id} is {target.state} already")
+    chronicle.withdraw(target)
+    close(target, at=review.by.valid_at or review.by.said_at, state=MemoryState.SUPERSEDED, replaced_by=review.by)
+    _revise(target, "DELETE", old_text=target.text, new_text=None, reason=f"review {review.public_id}: accepted")

@@ -26,6 +26,7 @@ import numpy as np
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ from .filters import Filter, scope_condition, to_message_q, to_q
 from .models import Event, Memory, MemorySource, Message, Project, Scope
 from .models.change import versions_of
 from .models.memory import POSITIONS_PER_MESSAGE
+from .moments import NOW, Moment, holding, texts_known_at
 from .search_cache import MAX_SCOPES, Documents, Entry, Ids, SearchCache, fill_vectors
 
 EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
@@ -66,6 +68,7 @@ class SearchRequest:
     threshold: float | None = None
     show_expired: bool = False
     keyword_search: bool = True  # false: by meaning alone
+    moment: Moment = NOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,10 @@ def find_scopes(project: Project, node: Filter) -> list[int]:
     return sorted(scopes.values_list("id", flat=True))
 
 
-def memories_passing(project: Project, node: Filter, *, show_expired: bool = False) -> Any:
-    """The live memories that a filter lets through: the same for search, list and delete."""
-    memories = Memory.objects.in_project(project).live().filter(to_q(node))
-    return memories if show_expired else memories.unexpired(timezone.now())
+def memories_passing(project: Project, node: Filter, *, show_expired: bool = False, moment: Moment = NOW) -> Any:
+    """The memories that hold at the moment and that a filter lets through: the same for search, list and delete."""
+    memories = Memory.objects.in_project(project).filter(holding(moment)).filter(to_q(node))
+    return memories if show_expired else memories.unexpired(moment.as_of or moment.known_at or timezone.now())
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Passing:
 
 def compile_passing(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Passing | None:
     """None where the filter lets nothing through, as `in` of an empty list does."""
-    memories = memories_passing(project, request.filter, show_expired=request.show_expired)
+    memories = memories_passing(project, request.filter, show_expired=request.show_expired, moment=request.moment)
     rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms", "text_version")
     try:
         sql, params = rows.order_by().query.sql_with_params()
@@ -339,6 +342,9 @@ def rank(documents: Documents, signals: dict[str, Scores], request: SearchReques
     sources = load_sources(documents.ids[order].tolist())
     kept = _new_evidence_first(order, documents.ids, sources)[: request.top_k]
     memories = Memory.objects.for_rendering().in_bulk(documents.ids[kept].tolist())
+    if request.moment.known_at is not None:
+        for memory_id, text in texts_known_at(memories.values(), request.moment.known_at).items():
+            memories[memory_id].text = text
     return [
         Hit(
             score=float(fused[row]),
@@ -381,6 +387,10 @@ def search_pending(scope_ids: Sequence[int], request: SearchRequest, query_terms
     condition = to_message_q(request.filter) if events and query_terms else None
     if condition is None:
         return []
+    if request.moment.as_of is not None:
+        condition &= Q(said_at__lte=request.moment.as_of)
+    if request.moment.known_at is not None:
+        condition &= Q(created_at__lte=request.moment.known_at)
     messages = (
         Message.objects.filter(condition, event_id__in=events, withdrawn_at__isnull=True)
         .exclude(role="system")

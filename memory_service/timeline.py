@@ -24,7 +24,7 @@ REFINED = frozenset({"lives in", "stays in", "has", "owns", "studies at"})  # "O
 STRICT = frozenset({"likes", "eats", "drinks", "prefers"})  # who hates coffee ice cream may like coffee
 PLANS = frozenset({"plans", "wants to"})
 
-_WORD = re.compile(r"[^\W_]+(?:[.'’@+-][^\W_]+)*")
+_WORD = re.compile(r"[^\W_]+(?:[.'’@+-][^\W_]+)*[+#]*")
 
 
 def _word_set(text: str) -> frozenset[str]:
@@ -170,9 +170,17 @@ def _affected(line: Timeline, said: Said, *, single: bool, attribute: str) -> li
     if said.corrects and said.instead_of:
         wrong = [span for span in holding if names(said.instead_of, span.value)]
         return ends + (wrong or [s for s in holding if single and not same_value(s.value, said.value)])
-    if single:
+    if single and not _stands_beside(holding, said, refined=refined):
         ends += [span for span in holding if not same_value(span.value, said.value, refined=refined)]
     return ends
+
+
+def _stands_beside(holding: Sequence[Span], said: Said, *, refined: bool) -> bool:
+    """Whether a person decided that this value ends no other; saying it again does not undo that."""
+    return said.standing != "approved" and any(
+        same_value(span.value, said.value, refined=refined) and any(s.standing == "refused" for s in span.said)
+        for span in holding
+    )
 
 
 def _doubt(said: Said, affected: Sequence[Span], *, single: bool) -> str:

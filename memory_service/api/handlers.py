@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from memory_service import forgetting, ingest, retrieval, tasks
+from memory_service import forgetting, ingest, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
 from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
@@ -99,6 +99,7 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
         project_of(request),
         parser.to_scoped_filter(refuse_top_level=refuse_top_level),
         show_expired=parser.validated_data["show_expired"],
+        moment=(moment := parser.to_moment()),
     )
     rows, envelope = paginate(
         request,
@@ -106,6 +107,10 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
         page=parser.validated_data["page"],
         page_size=parser.validated_data["page_size"],
     )
+    if moment.known_at is not None:
+        texts = moments.texts_known_at(rows, moment.known_at)
+        for row in rows:
+            row.text = texts.get(row.pk, row.text)
     return {**envelope, "results": rendering.render_memories(rows, fields)}
 
 

@@ -21,6 +21,7 @@ from memory_service.errors import InvalidInput, TooLarge
 from memory_service.filters import ENTITY_FIELDS, Filter, names_an_entity, parse, parse_moment
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models.conversation import MAX_NAME_CHARS
+from memory_service.moments import Moment, moment_of
 from memory_service.retrieval import SearchRequest
 from memory_service.validation import check_moment, check_name_size
 
@@ -30,7 +31,6 @@ MAX_TOP_K = 1000
 MAX_PAGE_SIZE = 200
 MAX_BATCH = 1000
 MAX_WAIT_S = 60
-NOT_YET = ("as_of", "known_at")  # to leave them unheard would give a wrong answer
 MAX_METADATA_CHARS = 50_000
 
 SPOKEN_ROLES = ("user", "assistant")
@@ -53,6 +53,17 @@ def to_moment(value: Any, *, name: str) -> datetime:
     if not isinstance(moment, datetime):
         moment = datetime.combine(moment, time.min, UTC)
     return check_moment(moment, name=name)
+
+
+class AsOfField(MomentField):
+    """A bare date stands for the end of its day, in UTC: what was said on it counts."""
+
+    def to_internal_value(self, data: Any) -> datetime:
+        name = self.field_name or "time"
+        moment = parse_moment(data, name=name)
+        if not isinstance(moment, datetime):
+            moment = datetime.combine(moment, time.max, UTC)
+        return check_moment(moment, name=name)
 
 
 class NumberField(serializers.FloatField):
@@ -256,6 +267,9 @@ class FilteredSerializer(EntityIdsSerializer):
     end_date = MomentField(required=False, allow_null=True)
     fields_ = serializers.ListField(child=serializers.CharField(), required=False, allow_null=True)
     show_expired = serializers.BooleanField(default=False)
+    latest_only = serializers.BooleanField(required=False, allow_null=True)
+    as_of = AsOfField(required=False, allow_null=True)
+    known_at = AsOfField(required=False, allow_null=True)
 
     def get_fields(self) -> Any:
         """`fields` is a name that serializers keep for themselves."""
@@ -294,16 +308,20 @@ class SearchSerializer(FilteredSerializer):
     threshold = NumberField(required=False, allow_null=True, min_value=0, max_value=1)
     rerank = serializers.BooleanField(default=False)
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
-    reference_date = MomentField(required=False, allow_null=True)
+    reference_date = AsOfField(required=False, allow_null=True)
     explain = serializers.BooleanField(default=False)
     enable_graph = serializers.BooleanField(default=False)
     output_format = serializers.CharField(required=False, allow_null=True)
 
     def to_request(self, *, refuse_top_level: bool) -> SearchRequest:
         data = self.validated_data
-        for name in NOT_YET:
-            if self.initial_data.get(name) is not None:
-                raise InvalidInput(f"{name} is not supported yet: a search answers as of now")
+        moment = moment_of(
+            data["query"],
+            as_of=data.get("as_of"),
+            known_at=data.get("known_at"),
+            reference_date=data.get("reference_date"),
+            latest_only=data.get("latest_only"),
+        )
         return SearchRequest(
             query=data["query"],
             filter=self.to_filter(refuse_top_level=refuse_top_level),
@@ -311,12 +329,17 @@ class SearchSerializer(FilteredSerializer):
             threshold=data.get("threshold"),
             show_expired=data["show_expired"],
             keyword_search=data.get("keyword_search") is not False,
+            moment=moment,
         )
 
 
 class ListSerializer(FilteredSerializer):
     page = serializers.IntegerField(default=1, min_value=1, max_value=10**9)
     page_size = serializers.IntegerField(default=100, min_value=1, max_value=MAX_PAGE_SIZE)
+
+    def to_moment(self) -> Moment:
+        data = self.validated_data
+        return Moment(data.get("as_of"), data.get("known_at"), past=data.get("latest_only") is False)
 
     def to_scoped_filter(self, *, refuse_top_level: bool) -> Filter:
         """Raises InvalidInput where no entity is named: a listing of everybody is a mistake, not a wish."""

@@ -48,13 +48,13 @@ def test_one_of_many_gets_a_text_and_the_others_a_conflict(
     project: Project, memories: list[Memory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everyone = threading.Barrier(NUM_CALLERS, timeout=20)
-    check = editing._check_text_is_new
+    lock = editing._lock_scopes
 
-    def check_together(memory: Memory, text: str) -> None:
-        check(memory, text)
+    def lock_together(*args: Any) -> None:
         everyone.wait()
+        lock(*args)
 
-    monkeypatch.setattr(editing, "_check_text_is_new", check_together)
+    monkeypatch.setattr(editing, "_lock_scopes", lock_together)
     change = Change(text="The very same.")
     answers = at_once([lambda m=m: editing.update_memory(project, m.public_id, change) for m in memories])
     refused = [answer for answer in answers if not isinstance(answer, Memory)]

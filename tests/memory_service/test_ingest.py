@@ -9,10 +9,12 @@ from django.db import connection
 from django.utils import timezone
 
 from memory_service import consolidation, forgetting, ingest, tasks
+from memory_service.consolidation import Plan
 from memory_service.embedding import ensure_profile, serving_profile
 from memory_service.errors import Conflict
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models import Event, Memory, Message, Organisation, Project, Scope, Session
+from memory_service.policies import Decision
 
 START = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -199,12 +201,15 @@ def test_it_adds_what_was_to_change_a_memory_that_is_gone_by_then(project: Proje
     work = ingest.load(event)
     ingest.extract(work)
     ingest.embed([work])
-    plan = consolidation.decide(event.scope, work.candidates, work.vectors, policy="local", llm=None)
-    target = next(d.target_id for d in plan.decisions if d.target_id)
-    Memory.objects.filter(pk=target).update(state="deleted")
-    consolidation.apply(event, plan, work.vectors, work.messages)
+    known = Memory.objects.live().get(kind="semantic")
+    decisions = [
+        Decision("NONE", candidate, known.pk if candidate.kind == "semantic" else None, None, "known", "two_phase")
+        for candidate in work.candidates
+    ]
+    Memory.objects.filter(pk=known.pk).update(state="deleted")
+    consolidation.apply(event, Plan(decisions, [], {known.pk: known.text}), work.vectors, work.messages)
     assert Memory.objects.live().filter(kind="semantic", run_id="later").exists()
-    assert Memory.objects.get(pk=target).state == "deleted"
+    assert Memory.objects.get(pk=known.pk).state == "deleted"
 
 
 def test_it_keeps_a_local_project_away_from_the_model(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
