@@ -268,9 +268,7 @@ def _undo_delete(memory: Memory, reason: str) -> None:
 @transaction.atomic
 def decide_review(project: Project, public_id: Any, *, accept: bool) -> Review:
     """Lets an ending that waited act, or not. Raises NotFound, and Conflict where it is decided already."""
-    review = Review.objects.filter(scope__project=project, public_id=public_id).first()
-    if review is None:
-        raise NotFound(f"review {public_id} was not found in this project")
+    review = find_review(project, public_id)
     chronicle.lock(review.scope_id)
     review.refresh_from_db()
     if review.status != Review.Status.PENDING:
@@ -282,6 +280,14 @@ def decide_review(project: Project, public_id: Any, *, accept: bool) -> Review:
         chronicle.judge(review.assertion, approved=accept, reason=f"review {review.public_id}: {review.status}")
     elif accept:
         _end_by_review(review)
+    return review
+
+
+def find_review(project: Project, public_id: Any) -> Review:
+    rows = Review.objects.filter(scope__project=project, public_id=public_id)
+    review = rows.select_related("memory", "by", "event").first()
+    if review is None:
+        raise NotFound(f"review {public_id} was not found in this project")
     return review
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, sessions, status
+from . import entities, events, memories, open_server, sessions, status, versions
 
 
 class NameConverter(StringConverter):
@@ -29,8 +29,12 @@ urlpatterns = [
     path("v1/memories/search/", memories.search_older),
     path("v1/memories/events/", events.events),
     path("v1/memories/", memories.memories_v1),
+    path("v1/memories/diff/", versions.difference),
     path("v1/memories/<uuid:memory_id>/", memories.memory),
     path("v1/memories/<uuid:memory_id>/history/", memories.history),
+    path("v1/revisions/<uuid:revision_id>/undo/", versions.undo),
+    path("v1/reviews/", versions.reviews),
+    path("v1/reviews/<uuid:review_id>/", versions.review),
     path("v1/batch/", memories.batch),
     path("v1/feedback/", memories.feedback),
     path("v1/event/<uuid:event_id>/", events.event),

@@ -60,7 +60,7 @@ def test_one_of_many_gets_a_text_and_the_others_a_conflict(
     refused = [answer for answer in answers if not isinstance(answer, Memory)]
     assert len(refused) == NUM_CALLERS - 1
     assert all(isinstance(answer, Conflict) for answer in refused), refused
-    assert "exactly this text" in str(refused[0])
+    assert "says exactly this already" in str(refused[0])
     assert Memory.objects.live().filter(text="The very same.").count() == 1
 
 

@@ -21,11 +21,3 @@ def test_it_searches_by_meaning_alone_where_words_are_switched_off(talk: ApiClie
     assert ask(talk)[0]["score_breakdown"]["bm25"] > 0
     assert {hit["score_breakdown"]["bm25"] for hit in ask(talk, keyword_search=False)} == {0.0}
     assert ask(talk, keyword_search=True) == ask(talk)
-
-
-@pytest.mark.parametrize("option", ["as_of", "known_at"])
-def test_it_refuses_another_moment_rather_than_answer_as_of_now(talk: ApiClient, option: str) -> None:
-    body = {"query": "report", "filters": {"user_id": "ann"}, option: "2024-01-01"}
-    answer = talk.post("/v3/memories/search/", body)
-    assert answer.status == 400
-    assert answer.json["detail"] == f"{option} is not supported yet: a search answers as of now"
