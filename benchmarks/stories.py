@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.stories import harness
+from tests.stories import harness, scripted
 
 if TYPE_CHECKING:
     from tests.stories.harness import Failure, Story
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--reasons", action="store_true", help="say of each story that failed which check, and why")
     parser.add_argument("--whole-sessions", action="store_true", help="post a session's messages in one add")
+    parser.add_argument("--ideal", action="store_true", help="with a scripted model that makes no mistakes")
     parser.add_argument("--only", default="", help="stories whose kind/name contains this")
     parser.add_argument("--write-known", action="store_true", help="write the failing ones to docs/stories.md")
     args = parser.parse_args()
@@ -44,7 +45,7 @@ def main() -> None:
     if not stories:
         raise SystemExit(f"no stories in {args.folder}/*.json" + (f" match {args.only!r}" if args.only else ""))
     started = time.monotonic()
-    results = play_all(stories, whole_sessions=args.whole_sessions)
+    results = play_all(stories, whole_sessions=args.whole_sessions, ideal=args.ideal)
     took_s = time.monotonic() - started
     print(json.dumps(to_json(results, took_s), indent=1) if args.json else to_table(results, took_s))
     if args.reasons:
@@ -53,8 +54,12 @@ def main() -> None:
         write_known_failures([story.name for story, failures in results if failures])
 
 
-def play_all(stories: Sequence[Story], *, whole_sessions: bool = False) -> Results:
+def play_all(stories: Sequence[Story], *, whole_sessions: bool = False, ideal: bool = False) -> Results:
     with database() as api:
+        if ideal:
+            from django.conf import settings
+
+            return [(story, scripted.run_ideal(story, api, settings)) for story in stories]
         return [(story, harness.run(story, api, whole_sessions=whole_sessions)) for story in stories]
 
 

@@ -149,9 +149,12 @@ def run(story: Story, api: Api, *, whole_sessions: bool = False) -> list[Failure
     whole_sessions: neighbouring messages of one session in one add; else each in an add of its own. The worker must be
     done with an add when `post` returns.
     """
-    played = play(story, api, whole_sessions=whole_sessions)
+    return failures_of(play(story, api, whole_sessions=whole_sessions))
+
+
+def failures_of(played: Played) -> list[Failure]:
     failures = [Failure({"type": "event", "id": event}, reason) for event, reason in failed_events(played)]
-    for check in story.checks:
+    for check in played.story.checks:
         reason = CHECKS[check["type"]](played, check)
         if reason:
             failures.append(Failure(check, reason))
