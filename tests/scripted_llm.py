@@ -136,7 +136,7 @@ class ScriptedLLM:
 def asked_for(request: Mapping[str, Any]) -> str:
     """The name of the answer schema in a request, or "text"."""
     wanted = request.get("response_format") or {}
-    return wanted.get("json_schema", {}).get("name", "text")
+    return str(wanted.get("json_schema", {}).get("name", "text"))
 
 
 def prompt_of(request: Mapping[str, Any]) -> str:
@@ -157,7 +157,8 @@ def embed_words(text: str, dimensions: int = EMBEDDING_DIMENSIONS) -> list[float
 def parse_reply(written: Any) -> Reply:
     """A reply as a script file writes it. Raises ValueError on an unknown `$` word."""
     if not isinstance(written, dict) or not any(key.startswith("$") for key in written):
-        return written
+        reply: Reply = written
+        return reply
     kinds: dict[str, Callable[..., Reply]] = {
         "$malformed": Malformed,
         "$status": Status,

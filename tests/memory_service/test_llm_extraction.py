@@ -348,6 +348,7 @@ def test_it_compares_words_by_what_they_mean():
     assert not content_words("I am the one who did it") & content_words("it is the")
     assert numbers("from 9:30 to 10, 2 of 3.5") == ["10", "2", "3.5", "9:30"]
     assert negations("I don’t, never did and cannot") == 3
+    assert negations("Don't forget, Noa is vegan") == 0
 
 
 @pytest.mark.parametrize(
