@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from ..timeexpr import TimeExpression, annotate, find_time_expressions, make_absolute
+from ..timeexpr import TimeExpression, annotate, describe, find_time_expressions, make_absolute
 from .entities import find_entities
 from .rendered import strip_rendered
-from .statements import Statement, find_self_name, find_statements
+from .statements import HEARSAY, Statement, find_self_name, find_statements
 from .types import Candidate, EntityMention, Extraction, Grounding, SourceMessage
 
 MAX_PART_CHARS = 900  # some 200 tokens: under the 256 that the default embedding model reads
@@ -70,33 +71,27 @@ _NEWS = re.compile(
 
 _TIMELESS = frozenset({"birthday", "born on"})  # the date is the value, not when it became true
 _CATEGORIES = {
-    "name": "personal_details",
-    "birthday": "personal_details",
-    "age": "personal_details",
-    "lives in": "personal_details",
-    "moved to": "personal_details",
-    "moved from": "personal_details",
-    "born in": "personal_details",
-    "from": "personal_details",
-    "grew up in": "personal_details",
-    "speaks": "personal_details",
-    "marital status": "personal_details",
-    "hometown": "personal_details",
-    "works as": "professional_details",
-    "works at": "professional_details",
-    "works in": "professional_details",
-    "job": "professional_details",
-    "likes": "user_preferences",
-    "dislikes": "user_preferences",
-    "prefers": "user_preferences",
-    "diet": "food",
-    "is allergic to": "health",
-    "was diagnosed with": "health",
-    "suffers from": "health",
-    "plays": "hobbies",
-    "collects": "hobbies",
-    "is learning": "hobbies",
+    **dict.fromkeys(
+        "name birthday age nationality speaks hometown address email religion partner".split()
+        + ["lives in", "born in", "born on", "from", "grew up in", "marital status", "phone number"],
+        "personal_details",
+    ),
+    **dict.fromkeys(("works as", "works at", "works in", "employment", "boss", "runs"), "professional_details"),
+    **dict.fromkeys(("likes", "prefers"), "user_preferences"),
+    **dict.fromkeys(("diet", "eats", "drinks"), "food"),
+    **dict.fromkeys(("is allergic to", "suffers from", "takes"), "health"),
+    **dict.fromkeys(("plays", "collects", "is learning", "practises"), "hobbies"),
 }
+# What may stand around statements without saying anything of its own, beside fillers.
+_LINKS = _word_set("""
+    actually also anyway because besides btw but by correction currently even eventually finally fact fyi honestly
+    however i'm in lately luckily mean meant meanwhile mistake misspoke moreover my now nowadays of officially ok on
+    plus recently right sadly scratch since so sorry still the then therefore though thus to too unfortunately update
+    again all any anymore longer after
+    wait way well yes guess what just i it's news big quick after all really am glad
+    """)
+_LIST_INTRO = re.compile(r"\A[^\n]{0,80}:\s*(?=\n)")
+_BULLETS = re.compile(r"(?:^|\n|(?<=[.!?])[ \t]+)\s*(?:\d{1,5}[.)]|[-*•])(?=\s)")
 
 
 def extract_local(messages: Sequence[SourceMessage], *, context: Sequence[SourceMessage] = ()) -> Extraction:
@@ -144,24 +139,62 @@ class _People:
 def _from_message(message: SourceMessage, previous: SourceMessage | None, people: _People) -> list[Candidate]:
     content, _ = strip_rendered(message.content)
     question = _asked(message, previous, people)
-    statements = list(_statements(message, content, people)) if people.is_person(message) else []
+    before = strip_rendered(previous.content)[0] if previous is not None and previous.role != "system" else ""
+    statements = list(_statements(message, content, before, people)) if people.is_person(message) else []
     if not statements and is_trivial(content, names=people.known) and not (question and _answers(content, question)):
         return []
-    speaker = people.speaker(message)
     parts = list(_parts(content))
+    facts = [_semantic(message, content, statement, people) for statement in statements]
+    if facts and _covers(content, statements, people.known):
+        return _stand_for_turn(facts, parts)
+    speaker = people.speaker(message)
     short = question is not None and len(parts) == 1 and _is_short_answer(content)
     candidates = [
         _episodic(message, content, span, part, speaker, people, question if short else None)
         for part, span in enumerate(parts)
     ]
-    return candidates + [_semantic(message, content, statement, people) for statement in statements]
+    return candidates + facts
 
 
-def _statements(message: SourceMessage, content: str, people: _People) -> Iterator[Statement]:
+def _statements(message: SourceMessage, content: str, before: str, people: _People) -> Iterator[Statement]:
     if message.name is None and (found := find_self_name(content)):
         name, start, end = found
         yield Statement(f"The user's name is {name}", "User", "name", name, start, end, 0.95)
-    yield from find_statements(content, speaker=people.speaker(message))
+    yield from find_statements(content, speaker=people.speaker(message), before=before)
+
+
+def _covers(content: str, statements: list[Statement], names: set[str]) -> bool:
+    """Whether the message says nothing beside its statements, apart from fillers and calls by name."""
+    pieces, position = [], 0
+    for start, end in sorted((s.start, s.end) for s in statements if s.confidence > HEARSAY):
+        if start > position:
+            pieces.append(content[position:start])
+        position = max(position, end)
+    pieces.append(content[position:])
+    if "?" in "".join(pieces):
+        return False
+    if len(statements) > 2 and (intro := _LIST_INTRO.match(pieces[0] + "\n")):
+        pieces[0] = pieces[0][intro.end() :]
+    called = {part.lower() for name in names for part in name.split()}
+    for piece in pieces:
+        for word in _WORDS.findall(_BULLETS.sub(" ", piece)):
+            plain = word.replace("’", "'").lower()
+            if not (_is_filler(plain, called) or plain in _LINKS):
+                return False
+    return not _NEWS.search(" ".join(pieces).replace("’", "'"))
+
+
+def _stand_for_turn(facts: list[Candidate], parts: list[tuple[int, int]]) -> list[Candidate]:
+    """The first fact in each part of the message stands for it."""
+    standing = []
+    open_parts = dict(enumerate(parts))
+    for fact in facts:
+        part = next((n for n, (_, end) in open_parts.items() if fact.grounding[0].start < end), None)
+        if not fact.silent and part is not None:
+            open_parts = {n: span for n, span in open_parts.items() if n > part}
+            fact = replace(fact, turn=True, part=part)
+        standing.append(fact)
+    return standing
 
 
 def is_trivial(content: str, *, names: set[str] | frozenset[str] = frozenset()) -> bool:
@@ -268,25 +301,75 @@ def _with_speaker(speaker: str, found: tuple[EntityMention, ...]) -> tuple[Entit
 
 def _semantic(message: SourceMessage, content: str, statement: Statement, people: _People) -> Candidate:
     said = " ".join(statement.text.split())
-    times = find_time_expressions(said, reference=message.said_at)
+    valid_at, valid_until, told = None, None, said
+    value, polarity = statement.value, statement.polarity
+    if not statement.timeless:
+        clause = " ".join(content[statement.start : statement.end].split())
+        times = find_time_expressions(clause, reference=message.said_at)
+        span = _range(clause, message.said_at)
+        valid_at, valid_until = span or _interval(times, clause)
+        if span and polarity == "ended":
+            polarity = "holds"  # it held then, and we know until when
+        told = annotate(said, find_time_expressions(said, reference=message.said_at)) if times else said
+        if times and value:
+            value = _without_time(value, message.said_at) or value
+        if valid_at and len(times) == 1 and times[0].text.lower() not in said.lower():
+            told = f"{said} ({describe(times[0])})"
     return Candidate(
-        text=annotate(said, times),
+        text=told,
         kind="semantic",
         grounding=(Grounding(message.id, statement.start, statement.end),),
         speaker=people.speaker(message),
-        valid_at=None if statement.attribute in _TIMELESS else _valid_at(times),
+        valid_at=valid_at,
+        valid_until=valid_until,
         entities=_with_speaker(people.speaker(message), find_entities(said, known=people.known)),
         subject=statement.subject,
         attribute=statement.attribute,
-        value=statement.value if statement.attribute in _TIMELESS else _without_time(statement.value, message.said_at),
-        categories=tuple(filter(None, [_CATEGORIES.get(statement.attribute)])),
+        value=value,
+        polarity=polarity,
+        single=statement.single,
+        corrects=statement.corrects,
+        instead_of=statement.instead_of,
+        silent=statement.silent,
+        categories=tuple(filter(None, [_CATEGORIES.get(statement.attribute or "")])),
         confidence=statement.confidence,
     )
 
 
+_FROM_TO = re.compile(r"\bfrom\s+(?:[A-Za-z]+\s+)?$|\bbetween\s+(?:[A-Za-z]+\s+)?$", re.IGNORECASE)
+
+
+_RANGE = re.compile(
+    r"\b(?:from|between)\s+(?P<begin>(?:[A-Z][a-z]{2,8}\s+)?\d{4})\s*(?:to|until|till|and|through|-|–)\s*(?P<end>(?:[A-Z][a-z]{2,8}\s+)?\d{4})\b"
+)
+
+
+def _range(clause: str, said_at: datetime) -> tuple[datetime, datetime] | None:
+    """ "from 2010 to March 2015": its beginning, and the beginning of its end."""
+    m = _RANGE.search(clause)
+    ends = [find_time_expressions(f"in {m[side]}", reference=said_at) for side in ("begin", "end")] if m else []
+    if len(ends) == 2 and all(ends) and ends[0][0].begin < ends[1][0].begin:
+        return ends[0][0].begin, ends[1][0].begin
+    return None
+
+
+def _interval(times: list[TimeExpression], clause: str) -> tuple[datetime | None, datetime | None]:
+    """When it became true and, for "from 2010 to 2015" and "until May", when it ended."""
+    if len(times) == 2 and re.fullmatch(r"\W*(?:to|until|till|and|through|-|–)?\W*", clause[times[0].end : times[1].start]):
+        return times[0].begin, times[1].finish if times[1].finish > times[0].begin else None
+    if len(times) == 1 and re.match(r"(?:until|till)\b", times[0].text, re.IGNORECASE):
+        return None, times[0].begin
+    return _valid_at(times), None
+
+
 def _without_time(value: str, said_at: datetime) -> str:
     """ "Oslo last March" -> "Oslo": when it happened is valid_at, not part of the value."""
+    if m := _RANGE.search(value):
+        return value[: m.start()].rstrip(" ,")
     times = find_time_expressions(value, reference=said_at)
-    if not times or times[0].start == 0:
+    if not times:
+        return value
+    if times[0].start == 0:
         return make_absolute(value, reference=said_at)
-    return re.sub(r"\s+(?:back|in|on|since|for|early|late|earlier|later)$", "", value[: times[0].start].rstrip(" ,"))
+    kept = value[: times[0].start].rstrip(" ,") + value[times[-1].end :] if len(times) == 1 else value[: times[0].start]
+    return re.sub(r"\s+(?:back|in|on|since|for|early|late|earlier|later|from|until|at)$", "", kept.strip(" ,"))

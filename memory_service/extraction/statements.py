@@ -1,371 +1,236 @@
-"""Statements about people, found by patterns: who, which attribute, what value. Precision over recall.
+"""Statements in a message, found by grammar: who, which attribute, what value. Precision over recall.
 
-A statement is taken from the beginning of a clause only ("I live in ...", "my dog's name is ..."), never from
-questions, conditions, wishes, reported speech, quotations or jokes. What points outside of its sentence
-("I love it") is dropped. The patterns themselves are in statement_patterns.py.
+A message is read sentence by sentence and clause by clause. A statement is taken from the beginning of a clause
+only ("I live in ...", "Tom moved to ..."), never from questions, conditions, wishes, hearsay, quotations, fiction or
+jokes. What points outside of its sentence ("I love it") is dropped.
+
+clauses.py reads who and when; predicates.py, changes.py, plans.py, own.py and facts.py say what it means.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
 
-from .statement_patterns import (
-    BE_RULES,
-    BOUNDARY,
-    DEFINITE_OK,
-    ELLIPSIS,
-    HAVE_RULES,
-    HYPOTHETICAL,
-    JOKE,
-    LIST,
-    MY_FAVOURITE,
-    MY_KIN,
-    MY_KIN_NAME,
-    MY_PLAIN,
-    NAME_INTRO,
-    NATIONALITIES,
-    NEXT,
-    NOT_PEOPLE,
-    NOT_SELF_NAMES,
-    PETS,
-    POINTS_OUTSIDE,
-    QUESTION_START,
-    REPORTED,
-    SENTENCE,
-    START,
-    SURE_INTRO,
-    TAIL,
-    THINGS,
-    THIRD,
-    VAGUE_PLACE,
-    VERB_RULES,
-    WAS_RULES,
-    WEAK_LIKES,
-    Rule,
+from .changes import read_change
+from .clauses import KIN_PHRASE, Antecedent, Clause, Head, Who, heads, is_no_name, kin_subject, read_body
+from .corrections import Correction, exchange, marker_end
+from .facts import read_everyday, read_line
+from .guards import FICTION, HYPOTHETICAL, JOKE, NAME_INTRO, QUESTION_START, REPORTED, SARCASM, SENTENCE, SURE_INTRO
+from .own import read_my
+from .plans import RECURRENCE, read_fallen, read_plan, read_shifted
+from .predicates import read_state
+from .statement import Statement, from_third
+from .vocabulary import NATIONALITIES, NOT_SELF_NAMES
+
+__all__ = ["Statement", "find_self_name", "find_statements"]
+
+MAX_WORDS = 26  # a statement is a sentence to be read at a glance
+HEARSAY = 0.5  # what one says about somebody else's words
+_MAX_SENTENCE_CHARS = 600  # longer is a paste or an attack: reading a sentence takes the square of its length
+_LISTED = re.compile(r"^\s*(?:\d{1,5}[.)]|[-*•])\s+\S", re.MULTILINE)
+_LINE = re.compile(r"(?:(?!(?<=[.!?])[ \t]+\d{1,5}[.)] )[^\n])+")
+_NOT_THEN = re.compile(r"\s*,?\s+(?:and\s+)?not\s+(?:(?:in|at|on|a|an|the|as)\s+)*(?P<old>[\w@.+'&-]+(?:\s[A-Z][\w'-]*)?)(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
+_I_SAID = re.compile(r"\s*(?:(?:sorry|oh|wait)[,.]?\s+)?(?:i know\s+)?i\s+(?:said|told\s+you|wrote|mentioned|claimed|thought)\b[^.!?]*?(?:,|\bbut\b)\s*(?:but\s+)?(?:actually,?\s+|really,?\s+|in fact,?\s+)?(?=(?:i|my|we|he|she|it)\b)", re.IGNORECASE)
+_SAYS = re.compile(
+    r"\s*(?:(?:and|but|so|also|oh|well)\s+)?(?:(?P<source>(?-i:[A-Z][a-z]+(?:\s[A-Z][a-z]+)?))|my\s+" + KIN_PHRASE + r")\s+(?:just\s+|also\s+|recently\s+)?"
+    r"(?:says?|said|told\s+(?:me|us)|tells\s+(?:me|us)|claims?|claimed|mentioned|swears|insists|thinks|believes|reckons|wrote|texted(?:\s+me)?|announced)\s+(?:that\s+)?",
+    re.IGNORECASE,
 )
 
-MAX_WORDS = 24  # a statement is a sentence to be read at a glance
-_MAX_VALUE_WORDS = 12
-_MAX_SENTENCE_CHARS = 600  # longer is a paste or an attack: reading a sentence takes the square of its length
 
+def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statement]:
+    """What the speaker says about themself, and about others who are named, in the order of the text.
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """text: "Alex lives in Oslo". [start, end): the clause in the text that was read."""
-
-    text: str
-    subject: str
-    attribute: str
-    value: str
-    start: int
-    end: int
-    confidence: float
-
-
-class _Clause(NamedTuple):
-    subject: str  # "i'm", "i've", "i", "my": as matched, lower case
-    body: str  # what follows it, to the end of the sentence
-    start: int
-    body_start: int
-
-
-def find_statements(text: str, *, speaker: str) -> list[Statement]:
-    """What the speaker says about themself, and about named others, in the order of the text.
-
-    The first person becomes `speaker`. At most one statement a clause; [] where the message is a joke.
+    The first person becomes `speaker`. before: the message before, where "he" and "she" may have their name.
+    [] where the message is a joke.
     """
     plain = text.replace("’", "'")
-    if JOKE.search(plain):
+    if JOKE.search(plain) or SARCASM.search(plain):
         return []
-    found, num_quotes, read = [], 0, 0
+    listed = len(_LISTED.findall(plain)) >= 3
+    if listed:
+        return list(_listed_statements(plain, speaker))
+    fiction = FICTION.search(plain)
+    stop = fiction.start() if fiction else len(plain)
+    reader = _Reader(plain, speaker, before)
+    found: list[Statement] = []
+    num_quotes = read = 0
     for sentence in SENTENCE.finditer(plain):
         num_quotes += plain.count('"', read, sentence.start())
         read = sentence.start()
+        if sentence.end() > stop:
+            break
         asks = "?" in sentence["end"]
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
-            found += _sentence_statements(plain, sentence, speaker)
+            found += reader.sentence(sentence.start(), sentence.start("end"))
+        reader.antecedent.moves_on(sentence[0].strip())
     return found
 
 
-def _sentence_statements(plain: str, sentence: re.Match[str], speaker: str) -> list[Statement]:
-    start, end = sentence.start(), sentence.start("end")
-    if QUESTION_START.match(plain, start, end):
-        return []
-    found: list[Statement] = []
-    for clause in _clauses(plain, start, end):
-        before = plain[start : clause.start]
-        if HYPOTHETICAL.search(before) or REPORTED.search(before) or before.count('"') % 2:
-            break
-        if found and clause.start < found[-1].end:
+def _listed_statements(plain: str, speaker: str) -> Iterator[Statement]:
+    """A list: one statement a line, where the line is one."""
+    reader = _Reader(plain, speaker, "")
+    for line in _LINE.finditer(plain):
+        if len(line[0]) > _MAX_SENTENCE_CHARS or "?" in line[0]:
             continue
-        found += _clause_statements(plain, clause, end, speaker)
-    if not found:
-        third = _third_statement(plain, start, end)
-        found = [third] if third else []
-    return [statement for statement in found if len(statement.text.split()) <= MAX_WORDS]
+        fact = read_line(line[0], line.start(), listed=True) if _LISTED.match(line[0].lstrip()) else None
+        if fact is not None and not re.match(r"(?:i|we|my|our)\b", fact.text, re.IGNORECASE):
+            yield fact
+            continue
+        bullet = re.compile(r"\s*(?:(?:\d{1,5}[.)]|[-*•])\s+)?").match(plain, line.start(), line.end())
+        begin = bullet.end() if bullet else line.start()
+        for sentence in SENTENCE.finditer(plain, begin, line.end()):
+            yield from reader.sentence(sentence.start(), sentence.start("end"))
 
 
-def _clause_statements(plain: str, clause: _Clause, end: int, speaker: str) -> Iterator[Statement]:
-    """The clause's statement, and those that share its subject: "I'm a vegan and allergic to nuts"."""
-    while True:
-        statement = _my_statement(clause, speaker) if clause.subject == "my" else _i_statement(clause, speaker)
-        if statement is None:
-            return
-        yield statement
-        more = ELLIPSIS.match(plain, statement.end, end)
-        if clause.subject == "my" or more is None or (more["be"] and clause.subject not in _BE_SUBJECTS):
-            return
-        implied = "i'm" if more["be"] else "i have" if more["have"] else "i"
-        clause = _Clause(implied, plain[more.end() : end], more.end(), more.end())
+class _Reader:
+    """The state between the sentences of one message: whom a pronoun means, whether a correction was announced."""
+
+    def __init__(self, plain: str, speaker: str, before: str) -> None:
+        self.plain, self.speaker = plain, speaker
+        self.antecedent = Antecedent(speaker, before[-300:].replace("’", "'"))
+        self._announced = False  # "I misspoke." stands alone; what it takes back comes next
+
+    def sentence(self, start: int, end: int) -> list[Statement]:
+        plain = self.plain
+        if QUESTION_START.match(plain, start, end):
+            return []
+        marker = marker_end(plain, start, end)
+        announced, self._announced = self._announced, False
+        begin, sure, marked = (marker[0], marker[1], True) if marker else (start, False, False)
+        if marker and sure and not plain[begin:end].strip(" ,.!"):
+            self._announced = True
+            return []
+        said = _I_SAID.match(plain, begin, end)
+        traded = exchange(plain, begin, end, marked=marked or announced)
+        if said and not (traded and traded.old and traded.new):
+            begin, sure = said.end(), True
+        found = self._read(begin, end)
+        if traded and not any(s.value and not s.silent for s in found):
+            return [_exchanged(plain, traded, self.speaker)]
+        if marked or announced or sure:
+            found = [_as_correction(s, certain=sure or announced) for s in found]
+        return [self._not_then(s, end) for s in found]
+
+    def _not_then(self, statement: Statement, end: int) -> Statement:
+        """ "I live in Oslo, not Bergen" takes Bergen back."""
+        m = _NOT_THEN.match(self.plain, statement.end, end) if statement.value and not statement.silent else None
+        if m is None or not (re.search(r"[A-Z0-9]", m["old"]) or re.search(r"[A-Z0-9]", statement.value or "")):
+            return statement
+        return replace(statement, corrects=True, instead_of=m["old"].strip(" ."), end=m.end())
+
+    def _read(self, start: int, end: int) -> list[Statement]:
+        plain = self.plain
+        hearsay = _SAYS.match(plain, start, end)
+        if hearsay is not None:
+            return self._hearsay(hearsay, start, end)
+        found = self._clauses(start, end)
+        if not found:
+            found = self._impersonal(start, end)
+        return [s for s in found if len(s.text.split()) <= MAX_WORDS]
+
+    def _impersonal(self, start: int, end: int) -> list[Statement]:
+        """Sentences about things: what was moved or called off, definite facts."""
+        plain = self.plain
+        sentence = plain[start:end]
+        if HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence:
+            return []
+        if _SHIFTS.search(sentence) and (found := read_shifted(plain, start, end, self.speaker)):
+            return found
+        if _FALLS.search(sentence) and (found := read_fallen(plain, start, end, self.speaker)):
+            return found
+        if not _COPULA.search(sentence):
+            return []
+        fact = read_everyday(sentence, start, self.speaker)
+        if fact is None:
+            fact = read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
+        return [fact] if fact else []
+
+    def _hearsay(self, m: re.Match[str], start: int, end: int) -> list[Statement]:
+        """ "Tom says he's vegan" is of Tom, and not sure."""
+        if m["source"]:
+            if is_no_name(m["source"]):
+                return []
+            who = Who(m["source"])
+        else:
+            label, plural = kin_subject(self.speaker, m["kin"], m["kinname"])
+            who = Who(label, plural=plural)
+        inner = re.match(r"(?P<pronoun>he|she|they)\b|(?P<name>[A-Z][a-z]+)\b", self.plain[m.end() : end])
+        if inner is None or '"' in self.plain[start:end] or HYPOTHETICAL.search(self.plain[m.end() : end]):
+            return []
+        saying = _Reader(self.plain, self.speaker, "")
+        saying.antecedent.fix(who)
+        found = [s for s in saying._clauses(m.end(), end) if s.subject != self.speaker and s.value]
+        if not found:
+            return []
+        text = from_third(self.plain[start : found[0].end].strip(), self.speaker)
+        begin = start + len(self.plain[start:end]) - len(self.plain[start:end].lstrip())
+        return [replace(found[0], text=text[:1].upper() + text[1:], start=begin, confidence=HEARSAY)]
+
+    def _clauses(self, start: int, end: int) -> list[Statement]:
+        plain, found = self.plain, []  # type: tuple[str, list[Statement]]
+        last: Clause | None = None
+        for head in heads(plain, start, end, speaker=self.speaker, antecedent=self.antecedent):
+            before = plain[start : head.start]
+            if before and (HYPOTHETICAL.search(before) or REPORTED.search(before) or before.count('"') % 2):
+                break
+            if found and head.start < found[-1].end:
+                continue
+            new, clause = self._clause(head, end, last, bool(found))
+            last = clause or (last if head.ellipsis else None)
+            found += new
+        return found
+
+    def _clause(self, head: Head, end: int, last: Clause | None, any_found: bool) -> tuple[list[Statement], Clause | None]:
+        body = self.plain[head.body_start : end]
+        if head.my:
+            words = body.lstrip()
+            own = read_my(words, head.start, head.body_start + len(body) - len(words), self.speaker)
+            return ([own] if own else []), None
+        if head.ellipsis:
+            if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):
+                return [], None
+            clause = read_body(last.who, body, head.body_start, head.body_start, before=last)
+        elif head.who is not None:
+            clause = read_body(head.who, body, head.start, head.body_start)
+        else:
+            return [], None
+        if clause is None:
+            return [], None
+        clause = replace(clause, owner=self.speaker)
+        return read_clause(clause), clause
 
 
-def _clauses(plain: str, start: int, end: int) -> Iterator[_Clause]:
-    """The clauses of one sentence that begin with the first person, in order."""
-    m = START.match(plain, start, end) or NEXT.search(plain, start, end)
-    while m is not None:
-        body_start = m.start("keep") if m["keep"] else m.end()
-        yield _Clause(" ".join(m["subject"].lower().split()), plain[body_start:end], m.start("subject"), body_start)
-        m = NEXT.search(plain, m.end(), end)
+_SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
+_FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)
+_COPULA = re.compile(r"\b(?:is|was|are|were|'s|plays|speaks|worked|works|died|will be|starts|begins|founded|created|lived|wrote)\b")
+_IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 
-_BE_SUBJECTS = ("i'm", "i am", "im")
+def read_clause(clause: Clause) -> list[Statement]:
+    """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
+    if re.search(r"\bas if\b|\blike (?:i|it|a boss)\b", clause.rest[:60], re.IGNORECASE) and clause.form == "past":
+        return []
+    if clause.form == "future":
+        return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
+    if RECURRENCE.search(clause.rest[:160]) and (regular := read_plan(clause)):
+        return regular
+    return read_change(clause) or read_state(clause) or read_plan(clause)
 
 
-def _rules_for(subject: str) -> tuple[Rule, ...]:
-    if subject in _BE_SUBJECTS:
-        return BE_RULES
-    if subject in ("i've", "i have", "i've got", "i have got"):
-        return HAVE_RULES
-    return WAS_RULES if subject == "i was" else VERB_RULES
+def _as_correction(statement: Statement, *, certain: bool) -> Statement:
+    """ "Actually, I moved" is news, "Actually, I live in Oslo" takes something back."""
+    return replace(statement, corrects=True) if not statement.silent else statement
 
 
-_KEEP = re.compile(r"(?P<keep>still|always|usually|often|mostly|mainly|now)\s+", re.IGNORECASE)
-_THIRD_FORMS = {"have": "has", "study": "studies", "teach": "teaches"}
-
-
-def _third_person(verb: str) -> str:
-    """ "live" -> "lives", "work at" -> "works at"."""
-    first, _, rest = verb.lower().partition(" ")
-    return f"{_THIRD_FORMS.get(first, first + 's')} {rest}".strip()
-
-
-def _i_statement(clause: _Clause, speaker: str) -> Statement | None:
-    keep = _KEEP.match(clause.body)
-    body = clause.body[keep.end() :] if keep else clause.body
-    offset = clause.body_start + (keep.end() if keep else 0)
-    for rule in _rules_for(clause.subject):
-        if m := rule.pattern.match(body):
-            value = _value(body[m.end() :], rule.check)
-            if value is None:
-                return None
-            forms = _forms(m)
-            predicate = re.sub(r"\s+", " ", rule.template.format(value=value, **forms)).strip()
-            if keep:
-                predicate = _with_keep(predicate, keep["keep"].lower())
-            end = offset + m.end() + len(value)
-            attribute = rule.attribute.format(**forms).lower()
-            return _statement(speaker, predicate, attribute, value, clause.start, end, rule.confidence)
-    return None
-
-
-def _with_keep(predicate: str, word: str) -> str:
-    """ "lives in Oslo" -> "still lives in Oslo", but "is married" -> "is still married"."""
-    first, _, rest = predicate.partition(" ")
-    return f"{first} {word} {rest}" if first in ("is", "has", "was", "does") else f"{word} {predicate}"
-
-
-def _forms(m: re.Match[str]) -> dict[str, str]:
-    """What a rule's templates can name: the match as said, its last word, its verb in the third person."""
-    matched = re.sub(r"\s+", " ", m[0])
-    words, verb = matched.split(), m.groupdict().get("verb") or ""
-    always = ["always"] if words and words[0].lower() == "always" else []
-    first, rest = (words[len(always)], words[len(always) + 1 :]) if words else ("", [])
-    return {
-        "match": matched,
-        "prep": words[-1] if words else "",
-        "past": re.sub(r"^study\b", "studies", matched, flags=re.IGNORECASE),
-        "third": " ".join([*always, _third_person(first), *rest, ""]),
-        "verb": verb,
-        "verb3": _third_person(verb) if verb else "",
-    }
-
-
-def _statement(
-    speaker: str, predicate: str, attribute: str, value: str, start: int, end: int, confidence: float
-) -> Statement:
-    text = _third_person_pronouns(f"{speaker} {predicate}", speaker)
-    return Statement(text, speaker, attribute, _third_person_pronouns(value, speaker), start, end, confidence)
-
-
-def _third_person_pronouns(text: str, speaker: str) -> str:
-    text = re.sub(r"\s+of my own\b", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bmy own\b", "their own", text, flags=re.IGNORECASE)
-    text = re.sub(r"\b[Mm]y\b", lambda _: f"{speaker}'s", text)
-    text = re.sub(r"\b[Mm]ine\b", lambda _: f"{speaker}'s", text)
-    return re.sub(r"\b[Mm]e\b", lambda _: speaker, text)
-
-
-def _value(rest: str, check: str) -> str | None:
-    """The value that `rest` begins with, as said; None where it is too long, empty or points elsewhere."""
-    if check in ("event", "short", "state") and not rest.strip(" .!"):
-        return ""
-    boundary = BOUNDARY.search(rest)
-    value = rest[: boundary.start()] if boundary else rest
-    if boundary and boundary[0].strip().lower() in ("i", "i'm", "i've", "we", "it", "he", "she", "they"):
-        return None  # a relative clause without its pronoun: "the house I bought"
-    if "," in value and not LIST.fullmatch(value.rstrip(" ,.")):
-        value = value.split(",", 1)[0]
-    value = TAIL.sub("", value).strip().rstrip(" ,.'-")
-    if len(value.split()) > _MAX_VALUE_WORDS or not value:
-        return value if not value and check == "event" else "" if not value and check == "habit" else None
-    return value if _CHECKS[check](value) else None
-
-
-def _is_noun(value: str) -> bool:
-    return not POINTS_OUTSIDE.search(value)
-
-
-def _is_liking(value: str) -> bool:
-    """Something one can like in general; "the painting" and "to see it" belong to their moment."""
-    if POINTS_OUTSIDE.search(value) or WEAK_LIKES.match(value):
-        return False
-    return not re.match(r"the\b", value, re.IGNORECASE) or bool(DEFINITE_OK.match(value))
-
-
-def _is_activity(value: str) -> bool:
-    return _is_liking(value) or (not POINTS_OUTSIDE.search(value) and bool(DEFINITE_OK.match(value)))
-
-
-def _is_place(value: str) -> bool:
-    return not POINTS_OUTSIDE.search(value) and not VAGUE_PLACE.match(value)
-
-
-def _is_having(value: str) -> bool:
-    return _is_noun(value) and not re.search(
-        r"\b(?:to do|left|today|tomorrow|tonight|meeting|appointment|in mind|on the way|coming)\b", value
-    )
-
-
-def _is_acquired(value: str) -> bool:
-    return _is_noun(value) and bool(re.search(rf"\b(?:{PETS}|{THINGS}|land)\b", value, re.IGNORECASE))
-
-
-def _is_state(value: str) -> bool:
-    return _is_noun(value) and not re.search(
-        r"^(?:single|engaged|separated|retired) (?:handed|most|in|on|and ready)\b|^(?:trans|gay) \w", value
-    )
-
-
-def _is_occupation(value: str) -> bool:
-    return _is_noun(value) and not re.search(
-        r"^(?:bit|little|huge|big|terrible|bad|good|great|better|quick|slow|"
-        r"picky|lucky|real|total)\b",
-        value,
-    )
-
-
-def _is_lasting(value: str) -> bool:
-    """ "playing the violin for ten years", but not "playing for ten years"."""
-    return (
-        _is_noun(value)
-        and not re.match(r"\w+(?: \w+ly)? (?:for|since)\b", value)
-        and bool(re.search(r"\b(?:for|since)\b", value))
-    )
-
-
-def _is_short(value: str) -> bool:
-    return len(value.split()) <= 4 and _is_noun(value)
-
-
-def _is_age(value: str) -> bool:
-    return bool(re.match(r"\d{1,3} years? old", value)) and len(value.split()) <= 4
-
-
-_CHECKS = {
-    "any": _is_noun,
-    "noun": _is_noun,
-    "liking": _is_liking,
-    "activity": _is_activity,
-    "place": _is_place,
-    "having": _is_having,
-    "acquired": _is_acquired,
-    "state": _is_state,
-    "occupation": _is_occupation,
-    "short": _is_short,
-    "age": _is_age,
-    "diet": _is_short,
-    "lasting": _is_lasting,
-    "event": _is_noun,
-    "habit": _is_noun,
-}
-
-
-def _my_statement(clause: _Clause, speaker: str) -> Statement | None:
-    body = clause.body
-    if m := MY_FAVOURITE.match(body):
-        return _my_value(clause, m, speaker, f"favourite {m['what'].lower()}", 0.9, "noun")
-    if m := MY_PLAIN.match(body):
-        return _my_value(clause, m, speaker, m["what"].lower(), 0.85, "noun")
-    if m := MY_KIN_NAME.match(body):
-        return _my_value(clause, m, speaker, m["kin"].lower(), 0.95, "short")
-    return _my_kin(clause, speaker)
-
-
-def _my_value(
-    clause: _Clause, m: re.Match[str], speaker: str, attribute: str, confidence: float, check: str
-) -> Statement | None:
-    value = _value(clause.body[m.end() :], check)
-    if not value or re.match(
-        r"(?:not|when|very|so|really|always|the best|to be honest|going|coming|"
-        r"over|done|great|amazing|awesome|safe|full|killing)\b",
-        value,
-        re.IGNORECASE,
-    ):
-        return None
-    what = re.sub(r"\s+", " ", m[0]).strip()
-    what = re.sub(r"'s$", " is", what)
-    text = _third_person_pronouns(f"{speaker}'s {what} {value}", speaker)
-    if attribute == "name" and value.lower() == speaker.lower():
-        return None  # "Alex's name is Alex"
-    return Statement(
-        text,
-        speaker,
-        attribute,
-        _third_person_pronouns(value, speaker),
-        clause.start,
-        clause.body_start + m.end() + len(value),
-        confidence,
-    )
-
-
-def _my_kin(clause: _Clause, speaker: str) -> Statement | None:
-    m = MY_KIN.match(clause.body)
-    if m is None:
-        return None
-    value = _value(clause.body[m.end() :], "event")
-    if value is None or (not value and m["verb"] not in ("died", "passed away")):
-        return None
-    who = f"{speaker}'s {m['kin']}{(m['name'] or '').rstrip(',').replace(',', '')}"
-    verb = " ".join(m["verb"].split())
-    end = clause.body_start + m.end() + len(value)
-    text = _third_person_pronouns(f"{who} {verb} {value}".strip(), speaker)
-    return Statement(text, who, verb, _third_person_pronouns(value, speaker), clause.start, end, 0.85)
-
-
-def _third_statement(plain: str, start: int, end: int) -> Statement | None:
-    lead = re.compile(r"\s*(?:(?:And|But|So|Yes|Yeah|Well|Also|Oh),?\s+)?").match(plain, start, end)
-    begin = lead.end() if lead else start
-    m = THIRD.match(plain, begin, end)
-    if m is None or m["name"].split()[0].lower() in NOT_PEOPLE:
-        return None
-    value = _value(plain[m.end() : end], "place")
-    if not value:
-        return None
-    verb = m["verb"].strip()
-    return Statement(f"{m[0]}{value}", m["name"], verb, value, begin, m.end() + len(value), 0.65)
+def _exchanged(plain: str, traded: Correction, speaker: str) -> Statement:
+    sentence = plain[traded.start : traded.end]
+    begin = traded.start + len(sentence) - len(sentence.lstrip())
+    text = re.sub(r"\bI\b", speaker, from_third(sentence.strip(), speaker))
+    text = text[:1].upper() + text[1:]
+    return Statement(text, None, None, traded.new, begin, traded.end, 0.8, corrects=True, instead_of=traded.old, timeless=True)
 
 
 def find_self_name(text: str) -> tuple[str, int, int] | None:

@@ -1,0 +1,440 @@
+"""Clauses of a sentence: who, in which tense, denied or not, which verb, and what follows it.
+
+A clause is told again in the third person by `Clause.tell`, so that every statement reads as it was said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .verbs import VERBS, third_person
+from .vocabulary import HE_KIN, KIN, NOT_PEOPLE, PETS, SHE_KIN
+
+# be/do/have and the main verb together. used: "used to work". goes: "is going to work", "will work".
+Form = Literal["present", "ing", "past", "perfect", "future", "used"]
+
+_ADVERB = (
+    r"(?:really|absolutely|also|just|actually|totally|truly|definitely|simply|personally|honestly|kinda|only|both|"
+    r"especially|genuinely|particularly|sure|currently|recently|finally|already|officially|even|eventually|"
+    r"happily|sadly|unfortunately|originally|soon|probably(?=\s+going)|once(?=\s+(?:more|again))|first|"
+    r"usually|often|mostly|mainly|still|now|always|never|ever|no\s+longer|not|long|both|all|"
+    r"very\s+much|so(?=\s+(?:love|enjoy))|do(?=\s+(?:love|like|enjoy|have|live|work|play|prefer|hate|speak|eat|own)))"
+)
+_AUX = (
+    r"(?:'?m\s+gonna|(?:'re|are|'s|is)\s+gonna|'m|m(?=\s)|am|'re|aren't|are|isn't|is|wasn't|weren't|was|were|'ve|"
+    r"haven't|have(?=\s+(?:got\b|been\b|(?:\w+\s+)?\w+(?:ed|en|ne)\b))|hasn't|has(?=\s+(?:got\b|been\b|(?:\w+\s+)?"
+    r"\w+(?:ed|en|ne)\b))|hadn't|had(?=\s+(?:been\b|\w+ed\b))|'s|"
+    r"'ll|will|won't|shall|don't|doesn't|didn't|do\s+not|does\s+not|did\s+not|did|used\s+to|"
+    r"can't\s+stand|cannot\s+stand|can\s+not\s+stand|can(?=\s+speak)|"
+    r"'d|would|wouldn't|could|couldn't|should|shouldn't|might|may|must|can't|cannot|can)\b"
+)
+_BODY = re.compile(
+    rf"\s*(?P<adv>(?:{_ADVERB}\s+)*)(?:(?P<aux>{_AUX})\s*)?(?P<adv2>(?:{_ADVERB}\s+)*)"
+    r"(?:(?P<soon>going\s+to|gonna|about\s+to)\s+(?=[a-z]))?(?:(?P<been>been)\s+)?(?P<adv3>(?:(?:also|now|still|not)\s+)?)"
+    r"(?P<verb>[\w-]+)?",
+    re.IGNORECASE,
+)
+_KEEP = re.compile(r"\b(?:still|always|usually|often|mostly|mainly|now)\b", re.IGNORECASE)
+_NOT_ANY_MORE = re.compile(r"\b(?:any ?more|any longer)\b", re.IGNORECASE)
+_BE = frozenset({"'m", "m", "am", "'re", "are", "is", "aren't", "isn't"})
+_WAS = frozenset({"was", "were", "wasn't", "weren't"})
+_HAVE = frozenset({"'ve", "have", "has", "haven't", "hasn't"})
+_DO = frozenset({"don't", "do not", "doesn't", "does not"})
+_WILL = frozenset({"'ll", "will", "won't", "shall"})
+_DID = frozenset({"didn't", "did not", "did"})
+# After "'s" and "has been" these are states, not perfects: "she's married".
+_ADJECTIVES = frozenset(
+    "married retired divorced engaged separated interested settled finished called named dated left found known".split()
+)
+
+_NAME = r"(?-i:[A-Z][a-zé'-]*[a-zé](?:\s[A-Z][a-z]+)?)"
+_KIN_ADJECTIVE = r"(?:(?:older|younger|little|big|oldest|youngest|eldest|twin|late|best|old|half|elder|new|ex|step|two|three)[ -])*"
+_KIN_NOUN = (
+    rf"(?:{KIN}|{PETS}|(?:best )?friend|boss|neighbou?r|roommate|flatmate|housemate|colleague|co-?worker|manager|"
+    rf"mentor|teacher|ex(?:-(?:wife|husband|girlfriend|boyfriend))?|in-laws|mother-in-law|father-in-law)"
+)
+KIN_PHRASE = rf"(?P<kin>{_KIN_ADJECTIVE}{_KIN_NOUN})(?!')(?:,?\s(?P<kinname>{_NAME}),?)?"
+OPENER = (
+    r"(?:(?:oh|well|yeah|yea|yes|yep|yup|no|nope|nah|haha|hah|wow|cool|thanks|hey|hi|hello|so|and|but|actually|also|"
+    r"plus|honestly|personally|anyway|btw|by the way|as for me|for me|same here|me too|true|right|ok|okay|sure|"
+    r"unfortunately|luckily|sadly|lately|recently|currently|today|these days|nowadays|right now|at the moment|"
+    r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
+    r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
+    r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
+    r"in the end|after all|"
+    r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
+)
+# "Last March, I moved": when it was, said first. What it is is left to timeexpr.
+_WHEN = (
+    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|three|four|five|a)\b"
+    r"[\w ']{0,30}?,?\s+)?"
+)
+_SUBJECT = (
+    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME})\s(?:{_NAME}\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
+    rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
+    rf"|(?:my|our)\s(?=(?:\w+[ -]){{0,3}})(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
+    r"|(?P<my>my|our)\b"
+    r"|(?P<pronoun>he|she|they)\b"
+    rf"|(?P<owner>{_NAME})'s\s(?P<ownedkin>{_KIN_NOUN})(?!')(?:\s(?P<ownedname>{_NAME}))?(?=\s)"
+    rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
+    rf"|(?P<name>{_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
+)
+_FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
+_VERB_NEXT = (
+    r"(?P<ellipsis>(?=(?:(?:just|then|also|now|recently|finally|am|is|are|no longer|don't)\s+)*(?:"
+    + "|".join(sorted(VERBS, key=len, reverse=True))
+    + r"|allergic|from(?=\s(?-i:[A-Z])))\b))"
+)
+_NEXT = re.compile(
+    rf"(?:[,;:]\s+|\s+[-–—]+\s+|[–—]|(?:,?\s+(?:and|but|so|because|since|plus|cause|'cause|as|though|although)\s+))"
+    rf"{OPENER}{_SUBJECT}"
+    rf"|(?:,?\s+(?:and|but)\s+(?:then\s+)?|,\s+){_VERB_NEXT}",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """text: "Ann", "Ann's sister Anna". speaker: it is the one who speaks. other: the second of "Tom and Sara"."""
+
+    text: str
+    speaker: bool = False
+    plural: bool = False
+    pair: tuple[str, str] | None = None
+    with_kin: str | None = None  # "my wife and I"
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """who + verb (as said; "" for a bare "be") + rest. rest_start and start are places in the text."""
+
+    who: Who
+    form: Form
+    lemma: str
+    verb: str
+    rest: str
+    start: int
+    rest_start: int
+    negated: bool = False
+    ceased: bool = False
+    never: bool = False
+    keep: str = ""
+    stand: bool = False  # "can't stand"
+    owner: str = ""  # the speaker
+
+    @property
+    def subject(self) -> str:
+        return self.who.text
+
+    @property
+    def denied(self) -> bool:
+        return self.negated or self.ceased or self.never
+
+    def tell(self, value: str) -> str:
+        """The clause in the third person, with `value` for what follows the verb: "Ann no longer lives in Oslo"."""
+        words = f"{self.subject} {self._predicate()} {value}"
+        return re.sub(r"\s+", " ", words).strip()
+
+    def _predicate(self) -> str:
+        be = "are" if self.who.plural else "is"
+        keep = f" {self.keep}" if self.keep else ""
+        if self.stand:
+            return "can't stand"
+        if self.form == "used":
+            return f"used to {self.lemma}"
+        if self.form == "future":
+            return f"will not {self.lemma}" if self.denied else f"{be} going to {self.lemma}"
+        if self.form == "perfect":
+            have, never = ("have" if self.who.plural else "has"), (" never" if self.never else "")
+            return f"{have}{' not' if self.negated else never}{keep} {self.verb}"
+        if self.form == "ing" or self.lemma == "be":
+            return self._predicate_be(be, keep)
+        if self.form == "past":
+            never = "never " if self.never else ""
+            return f"did not {self.lemma}" if self.negated else f"{never}{self.verb}"
+        verb = self.lemma if self.who.plural else third_person(self.lemma)
+        if self.ceased:
+            return f"no longer {verb}"
+        if self.negated:
+            return f"{'do' if self.who.plural else 'does'} not{keep} {self.lemma}"
+        return f"{'never ' if self.never else ''}{keep.strip()} {verb}"
+
+    def _predicate_be(self, be: str, keep: str) -> str:
+        verb = "" if self.lemma == "be" else self.verb
+        if self.form == "past":
+            be = "were" if self.who.plural else "was"
+        ceased = " no longer" if self.ceased else " never" if self.never else " not" if self.negated else ""
+        return f"{be}{ceased}{keep} {verb}"
+
+
+def read_body(who: Who, body: str, start: int, body_start: int, *, before: Clause | None = None) -> Clause | None:
+    """The clause that `who` and `body` make; None for what may be and what is only wished ("could", "'d").
+
+    before: the clause whose subject this one shares; a base form is then of its tense.
+    """
+    m = _BODY.match(body)
+    if m is None:
+        return None
+    aux = re.sub(r"\s+", " ", (m["aux"] or "").lower())
+    adverbs = f"{m['adv']}{m['adv2']}{m['adv3']}".lower()
+    word = (m["verb"] or "").lower()
+    shape = _shape(aux, word, m, who, before)
+    if shape is None:
+        return None
+    form, lemma, verb = shape
+    rest_start = m.end() if verb else m.start("verb") if m["verb"] else m.end()
+    rest = body[rest_start:]
+    negated = aux.endswith("n't") or aux.endswith(" not") or bool(re.search(r"\bnot\b", adverbs))
+    ceased = "no longer" in re.sub(r"\s+", " ", adverbs) or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
+    keep = _KEEP.search(adverbs)
+    stand = aux.endswith("stand")
+    return Clause(
+        who,
+        form,
+        lemma,
+        verb,
+        rest,
+        start,
+        body_start + rest_start,
+        negated=negated and not ceased and not stand,
+        ceased=ceased,
+        never=bool(re.search(r"\bnever\b", adverbs)) or aux.endswith("never"),
+        keep=keep[0].lower() if keep else "",
+        stand=stand,
+    )
+
+
+def _shape(
+    aux: str, word: str, m: re.Match[str], who: Who, before: Clause | None
+) -> tuple[Form, str, str] | None:
+    """Tense, lemma and verb as said. An empty verb means "be" with its complement."""
+    verb = VERBS.get(word)
+    if aux.endswith("stand"):
+        return ("present", "hate", "") if not word.endswith("by") else None
+    if m["soon"] or aux.endswith("gonna"):
+        return ("future", verb.lemma if verb else word, m["verb"] or "") if aux in _BE or aux.endswith("gonna") or aux == "'s" else None
+    if aux == "'s":
+        perfect = m["been"] or (verb and "pp" in verb.forms and word not in _ADJECTIVES)
+        aux = "has" if perfect else "is"
+    if aux in _BE:
+        return ("ing", verb.lemma, m["verb"]) if verb and "ing" in verb.forms else ("present", "be", "")
+    if aux in _WAS:
+        return None if verb and "ing" in verb.forms else ("past", "be", "")
+    if aux in _HAVE:
+        return _perfect(verb, word, m)
+    if aux.startswith("had"):
+        return ("past", verb.lemma, m["verb"]) if verb and "pp" in verb.forms else None
+    if aux in _WILL or aux == "used to":
+        if not word:
+            return None
+        lemma = "be" if word == "be" else verb.lemma if verb else word
+        return ("used" if aux == "used to" else "future"), lemma, m["verb"]
+    if aux in _DO or aux in _DID:
+        if verb is None or "base" not in verb.forms:
+            return None
+        return ("present" if aux in _DO else "past"), verb.lemma, m["verb"]
+    if aux.startswith("can") and word == "speak":
+        return "present", "speak", m["verb"]
+    if aux:
+        return None
+    return _simple(verb, word, m, who, before)
+
+
+def _perfect(verb: object, word: str, m: re.Match[str]) -> tuple[Form, str, str] | None:
+    known = VERBS.get(word)
+    if m["been"]:
+        return ("perfect", known.lemma, f"been {m['verb']}") if known and "ing" in known.forms else ("perfect", "be", "")
+    if word == "got":
+        return "present", "have", m["verb"]
+    if known and "pp" in known.forms:
+        return "perfect", known.lemma, m["verb"]
+    return None
+
+
+def _simple(
+    verb: object, word: str, m: re.Match[str], who: Who, before: Clause | None
+) -> tuple[Form, str, str] | None:
+    known = VERBS.get(word)
+    if before is not None and (before.form == "ing" or before.lemma == "be") and word in ("allergic", "from", "a", "an"):
+        return "present", "be", ""
+    if known is None:
+        return None
+    first = who.speaker or who.plural
+    if before is not None:
+        if before.form in ("future", "used") and "base" in known.forms:
+            return before.form, known.lemma, m["verb"]
+        if before.form in ("past", "perfect"):
+            return ("past", known.lemma, m["verb"]) if "past" in known.forms else None
+        if before.form == "ing" and "ing" in known.forms and before.lemma != "be":
+            return "ing", known.lemma, m["verb"]
+    if "base" in known.forms and "past" not in known.forms and first:
+        return "present", known.lemma, m["verb"]
+    if "past" in known.forms and not (first and "base" in known.forms and word in ("read", "put", "set")):
+        return "past", known.lemma, m["verb"]
+    if "s" in known.forms and not first:
+        return "present", known.lemma, m["verb"]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a clause begins. who is None for "my ..." that names no person, whose words follow from body_start."""
+
+    who: Who | None
+    start: int
+    body_start: int
+    my: bool = False
+    ellipsis: bool = False
+    third: bool = False  # a named or pronominal other
+
+
+def heads(
+    plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent
+) -> Iterator[Head]:
+    """The beginnings of clauses in plain[start:end], in order."""
+    m = _FIRST.match(plain, start, end) or _NEXT.search(plain, start, end)
+    while m is not None:
+        head = _head(m, speaker, antecedent)
+        if head is not None:
+            yield head
+        m = _NEXT.search(plain, max(m.end(), m.start() + 1), end)
+
+
+def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None:
+    groups = m.groupdict()
+    if groups.get("ellipsis") is not None:
+        return Head(None, m.end(), m.end(), ellipsis=True)
+    begin = m.start("lead") if groups.get("lead") else -1
+    if groups["us"]:
+        kin = re.match(r"(?:my|our)\s(.+?)\sand\s", m["us"], re.IGNORECASE)
+        who = Who(speaker, speaker=True, with_kin=kin[1] if kin else None)
+        return Head(who, begin if begin >= 0 else m.start("us"), m.end())
+    if groups["i"] or groups["we"]:
+        name = "i" if groups["i"] else "we"
+        return Head(Who(speaker, speaker=True), begin if begin >= 0 else m.start(name), m.end())
+    if groups["my"]:
+        return Head(None, m.start("my"), m.end(), my=True)
+    if groups["pronoun"]:
+        who_or_none = antecedent.resolve(m["pronoun"].lower())
+        return Head(who_or_none, m.start("pronoun"), m.end(), third=True) if who_or_none else None
+    return _named_head(m, speaker)
+
+
+def _named_head(m: re.Match[str], speaker: str) -> Head | None:
+    if m["kin"]:
+        text, plural = kin_subject(speaker, m["kin"], m["kinname"])
+        begin = m.start("kin") - 3 if m.string[m.start("kin") - 3 : m.start("kin") - 1].lower() == "my" else m.start("kin") - 4
+        return Head(Who(text, plural=plural), max(0, begin), m.end(), third=True)
+    if m["owner"]:
+        if m["owner"].split()[0].lower() in NOT_PEOPLE:
+            return None
+        text, plural = kin_subject(m["owner"], m["ownedkin"], m["ownedname"])
+        return Head(Who(text, plural=plural), m.start("owner"), m.end(), third=True)
+    if m["appos"]:
+        text, _ = kin_subject(speaker, m["apposkin"], m["appos"])
+        return Head(Who(text), m.start("appos"), m.end(), third=True)
+    name, other = m["name"], m["name2"]
+    if is_no_name(name):
+        return None
+    if other:
+        return Head(Who(f"{name} and {other}", plural=True, pair=(name, other)), m.start("name"), m.end(), third=True)
+    return Head(Who(name), m.start("name"), m.end(), third=True)
+
+
+def is_no_name(name: str) -> bool:
+    first = name.split()[0].lower()
+    return first in NOT_PEOPLE or first.endswith("ing") or "'" in first
+
+
+def kin_subject(owner: str, kin: str, name: str | None) -> tuple[str, bool]:
+    """ "Ann", "older sister", "Anna" -> "Ann's sister Anna". With a name, its age says nothing more."""
+    kin = " ".join(kin.lower().split())
+    if name:
+        kin = re.sub(r"^(?:(?:older|younger|little|big|oldest|youngest|eldest|elder|twin|old|new)[ -])+", "", kin)
+    noun = kin.split()[-1]
+    plural = noun in ("parents", "children", "kids", "grandparents", "in-laws", "siblings", "twins") or (
+        noun.endswith("s") and not noun.endswith("ss") and noun not in ("boss",)
+    )
+    return f"{owner}'s {kin}{' ' + name if name else ''}", plural
+
+
+_MENTION = re.compile(
+    rf"\b(?:my|our)\s+{KIN_PHRASE}|(?<!\bin )(?<!\bat )(?<!\bto )(?<!from )(?<!near )(?<!\bof )(?<!\bfor )(?<!\bthe )"
+    rf"(?<![\w'’-])(?P<person>{_NAME})(?:\sand\s(?P<person2>{_NAME}))?(?!\w)",
+    re.IGNORECASE,
+)
+
+
+class Antecedent:
+    """Whom "he" and "she" can mean: the one person that the sentence before names, where there is exactly one."""
+
+    def __init__(self, speaker: str, before: str = "", *, known: frozenset[str] | set[str] = frozenset()) -> None:
+        self._speaker, self._text, self._known = speaker, before, known
+        self._found: Who | None = None
+        self._read = self._fixed = False
+
+    def fix(self, who: Who) -> None:
+        """From here on it is this person, whatever number the pronoun has."""
+        self._found, self._read, self._fixed = who, True, True
+
+    def moves_on(self, sentence: str) -> None:
+        """The sentence is behind us. One without a name and with a pronoun leaves the person as it is."""
+        if re.search(r"\b(?:my|our)\b|[A-Z][a-z]", sentence[1:]) or sentence[:1].isupper():
+            who = self._people(sentence)
+            if who or not re.match(r"\s*(?:and |but |so )?(?:he|she|they|it|i)\b", sentence, re.IGNORECASE):
+                self._text, self._read, self._found = sentence, True, who[0] if len(who) == 1 else None
+
+    def resolve(self, pronoun: str) -> Who | None:
+        if not self._read:
+            who = self._people(self._text) if self._text else []
+            self._found, self._read = (who[0] if len(who) == 1 else None), True
+        found = self._found
+        if self._fixed:
+            return found
+        if found is None or (pronoun == "they") != found.plural:
+            return None
+        kin = re.search(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$", found.text)
+        noun = kin[1] if kin else ""
+        if (pronoun == "he" and noun in SHE_KIN) or (pronoun == "she" and noun in HE_KIN):
+            return None
+        return found
+
+    def _people(self, text: str) -> list[Who]:
+        found: dict[str, Who] = {}
+        for m in _MENTION.finditer(text):
+            if m["kin"]:
+                label, plural = kin_subject(self._speaker, m["kin"], m["kinname"])
+                found[label] = Who(label, plural=plural)
+            elif m["person"] and not is_no_name(m["person"]) and m["person"] != self._speaker:
+                if m["person2"]:
+                    both = f"{m['person']} and {m['person2']}"
+                    found[both] = Who(both, plural=True, pair=(m["person"], m["person2"]))
+                else:
+                    found[m["person"]] = Who(m["person"])
+        return list(found.values())
+
+
+def as_present(clause: Clause, words: str, offset: int) -> Clause | None:
+    """ "stopped drinking coffee": the clause of the inner verb, in the present; None if it is no known verb.
+
+    words: from the inner verb on, at `offset` in clause.rest.
+    """
+    m = re.match(r"\s*([\w-]+)", words)
+    verb = VERBS.get(m[1].lower()) if m else None
+    if m is None or verb is None or not {"ing", "base"} & verb.forms:
+        return None
+    return replace(
+        clause,
+        form="present",
+        lemma=verb.lemma,
+        verb=m[1],
+        rest=words[m.end() :],
+        rest_start=clause.rest_start + offset + m.end(),
+        negated=False,
+        ceased=False,
+        never=False,
+        keep="",
+    )

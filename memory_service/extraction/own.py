@@ -1,0 +1,125 @@
+"""What belongs to the speaker: "my favourite tea is sencha", "my new e-mail is ...", "my cat's name is Tom"."""
+
+from __future__ import annotations
+
+import re
+
+from .statement import Statement, from_third
+from .values import value_of
+from .vocabulary import KIN, OCCUPATIONS, PETS, VEHICLES
+
+_IS = r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|\s+has\s+changed\s+to|\s+will\s+be|\s+was)\s+(?:now\s+|actually\s+|still\s+)?"
+_FAVOURITE = re.compile(
+    rf"(?:(?:absolute|all-time|personal|new|current)\s+)*favou?rite (?P<what>[\w'-]+(?: (?!is\b|are\b|was\b)[\w'-]+){{0,2}}?){_IS}",
+    re.IGNORECASE,
+)
+_PLAIN = re.compile(
+    r"(?:(?:new|current|full|correct|actual|old|home|work|personal|mobile|cell|main|biggest|big|ultimate)\s+)*"
+    r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
+    r"employer|company|boss|manager|hobb(?:y|ies)|dream|goal|passion|dream job|nickname|address|e-?mail(?: address)?|"
+    r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|native language|mother tongue|nationality|religion|"
+    r"blood type|shoe size|major|degree|pronouns|time ?zone|wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?"
+    rf"|{VEHICLES}){_IS}",
+    re.IGNORECASE,
+)
+_KIN_NAME = re.compile(
+    rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS}|friend|boss|roommate|neighbou?r|teacher|doctor|manager|colleague)'s? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
+    re.IGNORECASE,
+)
+_NO_VALUE = re.compile(
+    r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|safe|full|killing|"
+    r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|in the shop|wonderful|lovely|supportive|"
+    r"good|bad|not|n't|out|home|away|sick|ill|pregnant|asleep|beautiful|coming)\b",
+    re.IGNORECASE,
+)
+_CANONICAL = {
+    "e-mail": "email", "e-mail address": "email", "email address": "email", "number": "phone number", "phone": "phone number",
+    "mobile number": "phone number", "cell number": "phone number", "telephone number": "phone number", "home town": "hometown",
+    "timezone": "time zone", "hobby": "practises", "hobbies": "practises", "major": "studies", "employer": "works at",
+    "company": "works at", "manager": "boss", "wife": "partner", "husband": "partner", "girlfriend": "partner",
+    "boyfriend": "partner", "spouse": "partner", "fiance": "partner", "fiancee": "partner", "fiancé": "partner",
+    "fiancée": "partner", "home": "lives in", "job": "works as", "job title": "works as", "profession": "works as", "occupation": "works as",
+}  # fmt: skip
+_DATA = frozenset({"email", "phone number", "address"})
+
+
+def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_names_self: bool = False) -> Statement | None:
+    """The statement in "my " + body; None where it is none. start, body_start: places in the message."""
+    if m := _FAVOURITE.match(body):
+        what = m["what"].lower()
+        return _own(body, m, start, body_start, speaker, f"favourite {what}", "noun", 0.9, shown=f"favourite {what}")
+    if m := _KIN_NAME.match(body):
+        return _own(body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s"))
+    m = _PLAIN.match(body)
+    if m is None:
+        return None
+    what = " ".join(m["what"].lower().split())
+    if re.fullmatch(VEHICLES, what):
+        if not re.match(r"(?:an?\s|(?-i:[A-Z]))", body[m.end() :]):
+            return None
+        return _own(body, m, start, body_start, speaker, "drives", "noun", 0.85, ended=m["verb"].strip() == "was")
+    attribute = _CANONICAL.get(what, what)
+    if attribute == "lives in":
+        inside = re.compile(r"in\s+").match(body, m.end())
+        return _own(body, m, start, body_start, speaker, attribute, "place", 0.9, skip=inside.end() - m.end() if inside else 0)
+    if attribute in ("partner", "boss") and not re.match(r"(?:called |named )?(?-i:[A-Z])", body[m.end() :]):
+        return None
+    if attribute == "works as" and not re.search(rf"\b(?:{OCCUPATIONS}|manager|engineer|\w+(?:ist|er|or|ing))\b", body[m.end() :][:60], re.IGNORECASE):
+        attribute = "job"
+    check = "free" if attribute in _DATA or attribute == "birthday" else "noun"
+    return _own(body, m, start, body_start, speaker, attribute, check, 0.85)
+
+
+def _own(
+    body: str,
+    m: re.Match[str],
+    start: int,
+    body_start: int,
+    speaker: str,
+    attribute: str,
+    check: str,
+    confidence: float,
+    *,
+    shown: str | None = None,
+    single: bool | None = None,
+    ended: bool = False,
+    skip: int = 0,
+) -> Statement | None:
+    rest = body[m.end() + skip :]
+    value = _datum(rest) if attribute in _DATA else value_of(rest, check)
+    negated = re.match(r"not\s+", value or "")
+    if not value or (_NO_VALUE.match(value) and not negated):
+        return None
+    if attribute == "name" and value.lower() == speaker.lower():
+        return None  # "Alex's name is Alex"
+    end = body_start + m.end() + skip + len(value)
+    said = re.sub(r"\s+", " ", body[: m.end() + skip]).strip()
+    said = re.sub(r"'s$", " is", said)
+    text = from_third(f"{speaker}'s {said} {value}", speaker)
+    if negated:
+        value = value[negated.end() :]
+    if attribute == "partner":
+        value = re.sub(r"^(?:called|named)\s+", "", value)
+    over = ended or m["verb"].strip() == "was"
+    return Statement(
+        text,
+        speaker,
+        attribute,
+        re.sub(r"^(?:an?|the)\s+", "", from_third(value, speaker)) if attribute == "works as" else from_third(value, speaker),
+        start,
+        end,
+        confidence,
+        "ended" if negated or over else "holds",
+        single=single,
+        timeless=attribute in ("birthday",),
+    )
+
+
+def _datum(rest: str) -> str | None:
+    """An address or number, with the points, dashes and at-signs in it."""
+    m = re.match(r"[^\s;!?()]+(?:\s[^\s;!?()]+){0,9}", rest)
+    if m is None:
+        return None
+    value = re.split(r"\s+(?:and|but|so|now|if|in case|not)\b|,\s+(?:not|and|but|so|instead|no longer)\b|\.\s", m[0], maxsplit=1)[0]
+    value = value.rstrip(" .,")
+    return value if re.search(r"[\d@]", value) else None
