@@ -12,7 +12,7 @@ from .clauses import Clause, as_present
 from .predicates import marriage, read_state, without_article
 from .statement import Statement, state
 from .values import is_named, value_of
-from .vocabulary import DIETS, DRINKS, KIN, OCCUPATIONS, PETS, THINGS, VEHICLES
+from .vocabulary import DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
@@ -549,7 +549,7 @@ def _died(clause: Clause) -> Iterator[Statement]:
     begin = m.end() if m else 0
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
-    if clause.owner:  # "Rex", "Ann's dog Rex": a pet is no longer had
+    if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
         value = clause.subject.removeprefix(f"{clause.owner}'s ")
         yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=clause.owner)
 
@@ -569,6 +569,23 @@ def _being(clause: Clause) -> Iterator[Statement]:
                 yield state(clause, "suffers from", _until_time(value), m.end() + len(value), polarity="never" if clause.denied else "holds", confidence=0.9)
             return
         yield from _hired(clause)
+    elif clause.form == "present" and not clause.denied and not clause.who.speaker:
+        yield from _is_named(clause)
+
+
+_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)\s*$")
+_MATES = frozenset("wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée".split())
+
+
+def _is_named(clause: Clause) -> Iterator[Statement]:
+    """ "My boss is Karin", "my dog is called Rex"."""
+    m = _NAMED.match(clause.rest)
+    kin = re.fullmatch(rf"{re.escape(clause.owner)}'s (?:\w+ )*?(?P<kin>\w+)", clause.subject)
+    if m is None or kin is None or re.fullmatch(NATIONALITIES, m["name"]):
+        return
+    what = kin["kin"]
+    attribute = "partner" if what in _MATES else "boss" if what in ("boss", "manager") else f"{clause.subject.split(chr(39) + 's ', 1)[1]}'s name"
+    yield state(clause, attribute, m["name"], m.end(), confidence=0.95, subject=clause.owner, single=True)
 
 
 def _changed(clause: Clause) -> Iterator[Statement]:

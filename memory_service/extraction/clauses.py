@@ -33,7 +33,8 @@ _AUX = (
 )
 _BODY = re.compile(
     rf"\s*(?P<adv>(?:{_ADVERB}\s+)*)(?:(?P<aux>{_AUX})\s*)?(?P<adv2>(?:{_ADVERB}\s+)*)"
-    r"(?:(?P<soon>going\s+to|gonna|about\s+to)\s+(?=[a-z]))?(?:(?P<been>been)\s+)?(?P<adv3>(?:(?:also|now|still|not)\s+)?)"
+    r"(?:(?P<soon>going\s+to|gonna|about\s+to)\s+(?=(?-i:[a-z]))(?!(?:the|an?|my|our|his|her|their|bed|work|school|"
+    r"church|college|university|town|sleep|some)\b))?(?:(?P<been>been)\s+)?(?P<adv3>(?:(?:also|now|still|not)\s+)?)"
     r"(?P<verb>[\w-]+)?",
     re.IGNORECASE,
 )
@@ -80,7 +81,7 @@ _SUBJECT = (
     r"|(?P<pronoun>he|she|they)\b"
     rf"|(?P<owner>{_NAME})'s\s(?P<ownedkin>{_KIN_NOUN})(?!')(?:\s(?P<ownedname>{_NAME}))?(?=\s)"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>{_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
+    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
 _VERB_NEXT = (
@@ -88,10 +89,16 @@ _VERB_NEXT = (
     + "|".join(sorted(VERBS, key=len, reverse=True))
     + r"|allergic|from(?=\s(?-i:[A-Z])))\b))"
 )
-_NEXT = re.compile(
-    rf"(?:[,;:]\s+|\s+[-–—]+\s+|[–—]|(?:,?\s+(?:and|but|so|because|since|plus|cause|'cause|as|though|although)\s+))"
-    rf"{OPENER}{_SUBJECT}"
-    rf"|(?:,?\s+(?:and|but)\s+(?:then\s+)?|,\s+){_VERB_NEXT}",
+# Where a further clause can begin. Few places, so that the long patterns are tried only there.
+_CONNECTIVE = re.compile(r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+")
+_SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
+_SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
+
+
+# "Started a new job today": the speaker goes without saying.
+_BARE = re.compile(
+    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|adopted|bought|sold|booked|got|"
+    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
     re.IGNORECASE,
 )
 
@@ -170,15 +177,15 @@ class Clause:
         return f"{be}{ceased}{keep} {verb}"
 
 
-def read_body(who: Who, body: str, start: int, body_start: int, *, before: Clause | None = None) -> Clause | None:
+def read_body(who: Who, body: str, start: int, body_start: int, *, owner: str, before: Clause | None = None) -> Clause | None:
     """The clause that `who` and `body` make; None for what may be and what is only wished ("could", "'d").
 
-    before: the clause whose subject this one shares; a base form is then of its tense.
+    owner: the speaker. before: the clause whose subject this one shares; a base form is then of its tense.
     """
     m = _BODY.match(body)
     if m is None:
         return None
-    aux = re.sub(r"\s+", " ", (m["aux"] or "").lower())
+    aux = " ".join((m["aux"] or "").lower().split())
     adverbs = f"{m['adv']}{m['adv2']}{m['adv3']}".lower()
     word = (m["verb"] or "").lower()
     shape = _shape(aux, word, m, who, before)
@@ -187,9 +194,10 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, before: Claus
     form, lemma, verb = shape
     rest_start = m.end() if verb else m.start("verb") if m["verb"] else m.end()
     rest = body[rest_start:]
-    negated = aux.endswith("n't") or aux.endswith(" not") or bool(re.search(r"\bnot\b", adverbs))
-    ceased = "no longer" in re.sub(r"\s+", " ", adverbs) or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
-    keep = _KEEP.search(adverbs)
+    said = adverbs.split()
+    negated = aux.endswith("n't") or aux.endswith(" not") or "not" in said
+    ceased = "longer" in said or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
+    keep = _KEEP.search(adverbs) if said else None
     stand = aux.endswith("stand")
     return Clause(
         who,
@@ -201,9 +209,10 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, before: Claus
         body_start + rest_start,
         negated=negated and not ceased and not stand,
         ceased=ceased,
-        never=bool(re.search(r"\bnever\b", adverbs)) or aux.endswith("never"),
+        never="never" in said,
         keep=keep[0].lower() if keep else "",
         stand=stand,
+        owner=owner,
     )
 
 
@@ -295,12 +304,23 @@ def heads(
     plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent
 ) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
-    m = _FIRST.match(plain, start, end) or _NEXT.search(plain, start, end)
-    while m is not None:
-        head = _head(m, speaker, antecedent)
-        if head is not None:
-            yield head
-        m = _NEXT.search(plain, max(m.end(), m.start() + 1), end)
+    m = _FIRST.match(plain, start, end)
+    if m is None and (bare := _BARE.match(plain, start, end)):
+        yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
+        start = bare.end()
+    while True:
+        if m is not None:
+            head = _head(m, speaker, antecedent)
+            if head is not None:
+                yield head
+            start = max(m.end(), m.start() + 1)
+        joint = _CONNECTIVE.search(plain, start, end)
+        if joint is None:
+            return
+        m = _SUBJECT_NEXT.match(plain, joint.end(), end)
+        if m is None and (joint[0][0] == "," or "and" in joint[0] or "but" in joint[0]):
+            m = _SHARED_NEXT.match(plain, joint.end(), end)
+        start = joint.end()
 
 
 def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None:
@@ -368,39 +388,47 @@ _MENTION = re.compile(
 )
 
 
+_KIN_OF = re.compile(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$")
+_GOES_ON = re.compile(r"\s*(?:and |but |so )?(?:he|she|they)\b", re.IGNORECASE)
+
+
 class Antecedent:
     """Whom "he" and "she" can mean: the one person that the sentence before names, where there is exactly one."""
 
-    def __init__(self, speaker: str, before: str = "", *, known: frozenset[str] | set[str] = frozenset()) -> None:
-        self._speaker, self._text, self._known = speaker, before, known
-        self._found: Who | None = None
-        self._read = self._fixed = False
+    def __init__(self, speaker: str, before: str = "") -> None:
+        self._speaker = speaker
+        self._behind = [before] if before else []
+        self._fixed: Who | None = None
 
     def fix(self, who: Who) -> None:
         """From here on it is this person, whatever number the pronoun has."""
-        self._found, self._read, self._fixed = who, True, True
+        self._fixed = who
 
     def moves_on(self, sentence: str) -> None:
-        """The sentence is behind us. One without a name and with a pronoun leaves the person as it is."""
-        if re.search(r"\b(?:my|our)\b|[A-Z][a-z]", sentence[1:]) or sentence[:1].isupper():
-            who = self._people(sentence)
-            if who or not re.match(r"\s*(?:and |but |so )?(?:he|she|they|it|i)\b", sentence, re.IGNORECASE):
-                self._text, self._read, self._found = sentence, True, who[0] if len(who) == 1 else None
+        """The sentence is behind us."""
+        self._behind.append(sentence)
 
     def resolve(self, pronoun: str) -> Who | None:
-        if not self._read:
-            who = self._people(self._text) if self._text else []
-            self._found, self._read = (who[0] if len(who) == 1 else None), True
-        found = self._found
         if self._fixed:
-            return found
+            return self._fixed
+        found = self._last_named()
         if found is None or (pronoun == "they") != found.plural:
             return None
-        kin = re.search(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$", found.text)
+        kin = _KIN_OF.search(found.text)
         noun = kin[1] if kin else ""
         if (pronoun == "he" and noun in SHE_KIN) or (pronoun == "she" and noun in HE_KIN):
             return None
         return found
+
+    def _last_named(self) -> Who | None:
+        """The one person of the last sentence that names any; sentences that begin with a pronoun are passed over."""
+        for sentence in reversed(self._behind[-4:]):
+            people = self._people(sentence)
+            if people:
+                return people[0] if len(people) == 1 else None
+            if not _GOES_ON.match(sentence):
+                return None
+        return None
 
     def _people(self, text: str) -> list[Who]:
         found: dict[str, Who] = {}

@@ -98,6 +98,8 @@ def _own(
     text = from_third(f"{speaker}'s {said} {value}", speaker)
     if negated:
         value = value[negated.end() :]
+    if attribute == "birthday":
+        value = re.sub(r"^on\s+", "", value)
     if attribute == "partner":
         value = re.sub(r"^(?:called|named)\s+", "", value)
     over = ended or m["verb"].strip() == "was"

@@ -301,7 +301,7 @@ def _perfect(clause: Clause) -> Iterator[Statement]:
                     if (hit := rule.pattern.match(rest)) and (v := value_of(rest[hit.end() :], rule.check)):
                         yield state(clause, rule.attribute, v, hit.end() + len(v), polarity="never", confidence=0.8)
                         return
-                verb = "been to" if clause.lemma == "be" else clause.verb
+                verb = "go to" if clause.lemma == "be" else clause.verb
                 yield state(clause, "did", f"{verb} {value}", upto, polarity="never", confidence=0.75, told=rest[:upto] if clause.lemma != "be" else f"been {rest[:upto].strip()}")
         return
     if clause.denied or not _SINCE.search(rest[:200]):

@@ -47,12 +47,12 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
     [] where the message is a joke.
     """
     plain = text.replace("’", "'")
-    if JOKE.search(plain) or SARCASM.search(plain):
+    lower = plain.lower()
+    if _any_in(lower, _JOKE_WORDS) and (JOKE.search(plain) or SARCASM.search(plain)):
         return []
-    listed = len(_LISTED.findall(plain)) >= 3
-    if listed:
+    if "\n" in plain and len(_LISTED.findall(plain)) >= 3:
         return list(_listed_statements(plain, speaker))
-    fiction = FICTION.search(plain)
+    fiction = FICTION.search(plain) if _any_in(lower, _FICTION_WORDS) else None
     stop = fiction.start() if fiction else len(plain)
     reader = _Reader(plain, speaker, before)
     found: list[Statement] = []
@@ -65,8 +65,17 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
         asks = "?" in sentence["end"]
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
             found += reader.sentence(sentence.start(), sentence.start("end"))
-        reader.antecedent.moves_on(sentence[0].strip())
+        reader.antecedent.moves_on(sentence[0])
     return found
+
+
+# A cheap look before the long patterns.
+_JOKE_WORDS = ("jok", "kidding", "jk", "j/k", "sarcas", "fool", "lol", "/s", "yeah", "as if", "no one", "oh sure", "and i", "fly", "dream", "totally", "obvious", "messing", "leg", "not!", "ha no", "ha, ")
+_FICTION_WORDS = ("stor", "dream", "game", "movie", "film", "novel", "play", "series", "sitcom", "campaign", "simulation", "script", "fic", "fantas", "comic", "musical", "show", "book", "poem", "song", "world", "universe", "character", "avatar", "protagonist", "narrator", "ego", "sim ", "persona", "once upon", "let's", "pretend", "nightmare", "imagin", "lyrics", "sing", "chorus", "hypothe", "thought exp", "another life", "reality", "parallel", "writing", "wrote", "line", "chapter", "scene", "sentence", "monologue")
+
+
+def _any_in(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
 
 
 def _listed_statements(plain: str, speaker: str) -> Iterator[Statement]:
@@ -76,7 +85,7 @@ def _listed_statements(plain: str, speaker: str) -> Iterator[Statement]:
         if len(line[0]) > _MAX_SENTENCE_CHARS or "?" in line[0]:
             continue
         fact = read_line(line[0], line.start(), listed=True) if _LISTED.match(line[0].lstrip()) else None
-        if fact is not None and not re.match(r"(?:i|we|my|our)\b", fact.text, re.IGNORECASE):
+        if fact is not None and not re.match(r"(?:[Ii]|[Ww]e|[Mm]y|[Oo]ur)(?:'\w+)?\s+[a-z]", fact.text):
             yield fact
             continue
         bullet = re.compile(r"\s*(?:(?:\d{1,5}[.)]|[-*•])\s+)?").match(plain, line.start(), line.end())
@@ -91,20 +100,27 @@ class _Reader:
     def __init__(self, plain: str, speaker: str, before: str) -> None:
         self.plain, self.speaker = plain, speaker
         self.antecedent = Antecedent(speaker, before[-300:].replace("’", "'"))
+        lower = plain.lower()
+        self._told = _any_in(lower, _TOLD_WORDS)
+        self._trades = _any_in(lower, (" not ", "meant", "said", "wrote", "typed", "mentioned", "told"))
         self._announced = False  # "I misspoke." stands alone; what it takes back comes next
 
     def sentence(self, start: int, end: int) -> list[Statement]:
         plain = self.plain
         if QUESTION_START.match(plain, start, end):
             return []
-        marker = marker_end(plain, start, end)
+        marker = marker_end(plain, start, end) if _MARKED.match(plain, start, end) else None
+        while marker and (more := marker_end(plain, marker[0], end)):
+            marker = (more[0], marker[1] or more[1])
         announced, self._announced = self._announced, False
         begin, sure, marked = (marker[0], marker[1], True) if marker else (start, False, False)
         if marker and sure and not plain[begin:end].strip(" ,.!"):
             self._announced = True
             return []
-        said = _I_SAID.match(plain, begin, end)
-        traded = exchange(plain, begin, end, marked=marked or announced)
+        said = _I_SAID.match(plain, begin, end) if self._told else None
+        traded = None
+        if marked or announced or self._trades:
+            traded = exchange(plain, begin, end, marked=marked or announced)
         if said and not (traded and traded.old and traded.new):
             begin, sure = said.end(), True
         found = self._read(begin, end)
@@ -123,18 +139,31 @@ class _Reader:
 
     def _read(self, start: int, end: int) -> list[Statement]:
         plain = self.plain
-        hearsay = _SAYS.match(plain, start, end)
+        hearsay = _SAYS.match(plain, start, end) if self._told else None
         if hearsay is not None:
             return self._hearsay(hearsay, start, end)
+        if _DEFINITE.search(plain, start, end) and (fact := self._fact(start, end)):
+            return [fact]
         found = self._clauses(start, end)
         if not found:
             found = self._impersonal(start, end)
         return [s for s in found if len(s.text.split()) <= MAX_WORDS]
 
+    def _fact(self, start: int, end: int) -> Statement | None:
+        sentence = self.plain[start:end]
+        if HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence:
+            return None
+        return read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
+
     def _impersonal(self, start: int, end: int) -> list[Statement]:
         """Sentences about things: what was moved or called off, definite facts."""
         plain = self.plain
         sentence = plain[start:end]
+        first = _FIRST_WORD.match(sentence)
+        if first is None or first[1].lower() in _NO_THINGS:
+            return []
+        if not (_COPULA.search(sentence) or _SHIFTS.search(sentence) or _FALLS.search(sentence)):
+            return []
         if HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence:
             return []
         if _SHIFTS.search(sentence) and (found := read_shifted(plain, start, end, self.speaker)):
@@ -192,17 +221,21 @@ class _Reader:
         if head.ellipsis:
             if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):
                 return [], None
-            clause = read_body(last.who, body, head.body_start, head.body_start, before=last)
+            clause = read_body(last.who, body, head.body_start, head.body_start, owner=self.speaker, before=last)
         elif head.who is not None:
-            clause = read_body(head.who, body, head.start, head.body_start)
+            clause = read_body(head.who, body, head.start, head.body_start, owner=self.speaker)
         else:
             return [], None
         if clause is None:
             return [], None
-        clause = replace(clause, owner=self.speaker)
         return read_clause(clause), clause
 
 
+_MARKED = re.compile(r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b", re.IGNORECASE)
+_TOLD_WORDS = ("said", "say", "told", "tells", "claim", "mentioned", "swears", "insists", "think", "thought", "believes", "reckons", "wrote", "texted", "announced")
+_FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
+_NO_THINGS = frozenset("i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how there there's these those who if when where why thanks thank your his her their let me".split())
+_DEFINITE = re.compile(r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|known) for\b")
 _SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
 _FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)
 _COPULA = re.compile(r"\b(?:is|was|are|were|'s|plays|speaks|worked|works|died|will be|starts|begins|founded|created|lived|wrote)\b")
@@ -211,8 +244,6 @@ _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 def read_clause(clause: Clause) -> list[Statement]:
     """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
-    if re.search(r"\bas if\b|\blike (?:i|it|a boss)\b", clause.rest[:60], re.IGNORECASE) and clause.form == "past":
-        return []
     if clause.form == "future":
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
     if RECURRENCE.search(clause.rest[:160]) and (regular := read_plan(clause)):
