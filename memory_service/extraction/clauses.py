@@ -74,12 +74,15 @@ _WHEN = (
     r"[\w ']{0,30}?,?\s+)?"
 )
 _SUBJECT = (
-    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME})\s(?:{_NAME}\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
+    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
-    rf"|(?:my|our)\s(?=(?:\w+[ -]){{0,3}})(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
+    rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
+    rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
     r"|(?P<my>my|our)\b"
     r"|(?P<pronoun>he|she|they)\b"
     rf"|(?P<owner>{_NAME})'s\s(?P<ownedkin>{_KIN_NOUN})(?!')(?:\s(?P<ownedname>{_NAME}))?(?=\s)"
+    rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
+    r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
     rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
@@ -296,6 +299,7 @@ class Head:
     start: int
     body_start: int
     my: bool = False
+    owner: str | None = None  # of "my", where it is somebody else's
     ellipsis: bool = False
     third: bool = False  # a named or pronominal other
 
@@ -329,14 +333,23 @@ def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None
         return Head(None, m.end(), m.end(), ellipsis=True)
     begin = m.start("lead") if groups.get("lead") else -1
     if groups["us"]:
-        kin = re.match(r"(?:my|our)\s(.+?)\sand\s", m["us"], re.IGNORECASE)
-        who = Who(speaker, speaker=True, with_kin=kin[1] if kin else None)
+        mate = _MATE.match(m["us"])
+        who = Who(speaker, speaker=True, with_kin=(mate["name"] or mate["after"]) if mate else None)
         return Head(who, begin if begin >= 0 else m.start("us"), m.end())
     if groups["i"] or groups["we"]:
         name = "i" if groups["i"] else "we"
         return Head(Who(speaker, speaker=True), begin if begin >= 0 else m.start(name), m.end())
     if groups["my"]:
         return Head(None, m.start("my"), m.end(), my=True)
+    if groups["has"]:
+        return None if is_no_name(m["has"]) else Head(None, m.start("has"), m.end(), my=True, owner=m["has"])
+    if groups["mykin"]:
+        label, _ = kin_subject(speaker, m["mykin"], None)
+        return Head(None, m.start("mykin") - 3, m.end(), my=True, owner=label)
+    if groups["their"]:
+        pronoun = {"his": "he", "her": "she"}.get(m["their"].lower(), "they")
+        other = antecedent.resolve(pronoun)
+        return Head(None, m.start("their"), m.end(), my=True, owner=other.text) if other else None
     if groups["pronoun"]:
         who_or_none = antecedent.resolve(m["pronoun"].lower())
         return Head(who_or_none, m.start("pronoun"), m.end(), third=True) if who_or_none else None
@@ -364,6 +377,11 @@ def _named_head(m: re.Match[str], speaker: str) -> Head | None:
     return Head(Who(name), m.start("name"), m.end(), third=True)
 
 
+_MATE = re.compile(
+    rf"(?:(?:my|our)\s(?:{_KIN_NOUN}),?\s(?P<after>{_NAME}),?\sand\s|(?!(?:my|our|me)\b)(?P<name>{_NAME})\sand\s)", re.IGNORECASE
+)
+
+
 def is_no_name(name: str) -> bool:
     first = name.split()[0].lower()
     return first in NOT_PEOPLE or first.endswith("ing") or "'" in first
@@ -371,7 +389,8 @@ def is_no_name(name: str) -> bool:
 
 def kin_subject(owner: str, kin: str, name: str | None) -> tuple[str, bool]:
     """ "Ann", "older sister", "Anna" -> "Ann's sister Anna". With a name, its age says nothing more."""
-    kin = " ".join(kin.lower().split())
+    kin = " ".join(kin.split()) if not kin.islower() else " ".join(kin.lower().split())
+    kin = kin[:1].lower() + kin[1:]
     if name:
         kin = re.sub(r"^(?:(?:older|younger|little|big|oldest|youngest|eldest|elder|twin|old|new)[ -])+", "", kin)
     noun = kin.split()[-1]

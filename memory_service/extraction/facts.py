@@ -146,17 +146,17 @@ def _single(relation: str) -> bool:
     return bool(_ONE_AT_A_TIME.search(relation)) and not _MANY.search(relation)
 
 
-_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?[A-Z])|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
+_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 _DATA_NOUN = words(
     """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
     link key owner lead host venue location date time name size capital title id token branch address codeword limit target
-    quota extension combination birthday anniversary colou?r plate stop gate seat room"""
+    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
 )
 _EVERYDAY = re.compile(
-    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
+    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and [A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
     rf"(?:(?P<when>(?i:{_TIME_WORD}).*)|(?P<where>(?:in|at)\s+(?:room\s|the\s(?!moment|same|middle|end|way)|[A-Z]|\d).*)|(?P<value>\S.*))$"
 )
-_DATA_END = re.compile(rf"\b{_DATA_NOUN}$", re.IGNORECASE)
+_DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[\w ]+)?$", re.IGNORECASE)
 
 
 def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
@@ -190,7 +190,8 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     end = offset + begin + m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)
     end = offset + begin + len(body[: body.find(value, m.start("copula")) + len(value)])
     recurring = bool(re.search(r"days\b", value)) or (attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None)
-    return Statement(text[:1].upper() + text[1:], f"the {what}", attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
+    subject = f"{m['owner']}'s {what}" if m["owner"] else f"the {what}"
+    return Statement(text[:1].upper() + text[1:], subject, attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
 
 
 _PLACEABLE = re.compile(r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|session|hotel|gym|school|studio|restaurant|headquarters)$")

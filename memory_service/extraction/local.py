@@ -374,4 +374,5 @@ def _without_time(value: str, said_at: datetime) -> str:
     if times[0].start == 0:
         return make_absolute(value, reference=said_at)
     kept = value[: times[0].start].rstrip(" ,") + value[times[-1].end :] if len(times) == 1 else value[: times[0].start]
-    return re.sub(r"\s+(?:back|in|on|since|for|early|late|earlier|later|from|until|at)$", "", kept.strip(" ,"))
+    kept = re.sub(r"(?:^|\s+)(?:back|in|on|since|for|early|late|earlier|later|from|until|at)$", "", kept.strip(" ,"))
+    return kept or value

@@ -22,6 +22,7 @@ from .own import read_my
 from .plans import RECURRENCE, read_fallen, read_plan, read_shifted
 from .predicates import read_state
 from .statement import Statement, from_third
+from .verbs import VERBS, third_person
 from .vocabulary import NATIONALITIES, NOT_SELF_NAMES
 
 __all__ = ["Statement", "find_self_name", "find_statements"]
@@ -147,7 +148,29 @@ class _Reader:
         found = self._clauses(start, end)
         if not found:
             found = self._impersonal(start, end)
-        return [s for s in found if len(s.text.split()) <= MAX_WORDS]
+        found = [s for s in found if len(s.text.split()) <= MAX_WORDS]
+        return self._with_tails(found, end) if found else found
+
+    def _with_tails(self, found: list[Statement], end: int) -> list[Statement]:
+        """What follows a statement in its sentence is told with it: "lives in Porto, close to the river"."""
+        starts = sorted({s.start for s in found if not s.silent})
+        told: list[Statement] = []
+        for i, statement in enumerate(found):
+            after = min([start for start in starts if start >= statement.end], default=end)
+            last = not any(s.end == statement.end and not s.silent for s in found[:i])
+            tail = self.plain[statement.end : after]
+            kept = _JOINT_END.sub("", tail) if after < end else tail.rstrip()
+            words = kept.split()
+            if statement.silent or not last or not words or len(words) > _MAX_TAIL_WORDS or _TAIL_STOPS.search(kept):
+                told.append(statement)
+                continue
+            if "no longer" in statement.text or "anymore" in statement.text:
+                kept_text = re.sub(r"^\s*,?\s*any ?(?:more|longer)\b", "", kept)
+            else:
+                kept_text = kept
+            text = statement.text + ("" if kept[0] in " ,;:" else " ") + third_person_of(kept_text, self.speaker)
+            told.append(replace(statement, text=" ".join(text.split()).rstrip(" .!,"), end=statement.end + len(kept)))
+        return told
 
     def _fact(self, start: int, end: int) -> Statement | None:
         sentence = self.plain[start:end]
@@ -172,10 +195,19 @@ class _Reader:
             return found
         if not _COPULA.search(sentence):
             return []
-        fact = read_everyday(sentence, start, self.speaker)
+        fact = read_everyday(sentence, start, self.speaker) or self._turned_round(start, end)
         if fact is None:
             fact = read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
         return [fact] if fact else []
+
+    def _turned_round(self, start: int, end: int) -> Statement | None:
+        """ "Winter is my favourite season"."""
+        m = _TURNED.match(self.plain, start, end)
+        if m is None or m["value"].lower() in _NO_THINGS:
+            return None
+        owner = self.speaker if m["owner"].lower() in ("my", "our") else m["owner"][:-2]
+        own = read_my(f"{m['what']} is {m['value']}", m.start("value"), 0, owner)
+        return replace(own, start=m.start("value"), end=m.end()) if own else None
 
     def _hearsay(self, m: re.Match[str], start: int, end: int) -> list[Statement]:
         """ "Tom says he's vegan" is of Tom, and not sure."""
@@ -216,7 +248,9 @@ class _Reader:
         body = self.plain[head.body_start : end]
         if head.my:
             words = body.lstrip()
-            own = read_my(words, head.start, head.body_start + len(body) - len(words), self.speaker)
+            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
+            if own is None:
+                own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             return ([own] if own else []), None
         if head.ellipsis:
             if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):
@@ -231,6 +265,33 @@ class _Reader:
         return read_clause(clause), clause
 
 
+_MAX_TAIL_WORDS = 16
+_JOINT_END = re.compile(r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE)
+_TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
+_FIRST_PERSON = re.compile(r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?")
+
+
+def third_person_of(words: str, speaker: str) -> str:
+    """ "so I walk to my work" -> "so Ann walks to Ann's work"."""
+
+    def named(m: re.Match[str]) -> str:
+        aux, verb = (m["aux"] or "").strip(), m["verb"]
+        aux = {"'m": " is", "am": " is", "are": " is", "'re": " is", "'ve": " has", "have": " has", "'ll": " will", "'d": " would", "do": " does", "don't": " does not"}.get(aux, "")
+        known = VERBS.get(verb) if verb and not aux else None
+        if verb and known and "base" in known.forms and "past" not in known.forms:
+            verb = third_person(known.lemma)
+        elif verb in ("were", "need", "want", "think", "know", "feel", "hope", "try", "guess") and not aux:
+            verb = {"were": "was", "try": "tries"}.get(verb, f"{verb}s")
+        return f"{speaker}{aux}{' ' + verb if verb else ''}"
+
+    return from_third(_FIRST_PERSON.sub(named, words), speaker)
+
+
+_TURNED = re.compile(
+    r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|these days|again))?\s*(?=[.,!;]|$)",
+    re.IGNORECASE,
+)
 _MARKED = re.compile(r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b", re.IGNORECASE)
 _TOLD_WORDS = ("said", "say", "told", "tells", "claim", "mentioned", "swears", "insists", "think", "thought", "believes", "reckons", "wrote", "texted", "announced")
 _FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
