@@ -12,7 +12,7 @@ from .clauses import Clause, as_present
 from .predicates import marriage, read_state, without_article
 from .statement import Statement, state
 from .values import is_named, value_of
-from .vocabulary import DIETS, DRINKS, KIN, OCCUPATIONS, PETS, THINGS, VEHICLES
+from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
@@ -232,7 +232,7 @@ def _took(clause: Clause) -> Iterator[Statement]:
             yield from _took_up(clause, m.end())
         elif m := re.match(rf"\s*{_JOB}\b", clause.rest, re.IGNORECASE):
             yield from employed(clause, m.end())
-    elif clause.form in ("present", "ing") and (m := re.match(r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b)", clause.rest, re.IGNORECASE)):
+    elif clause.form in ("present", "ing") and (m := re.match(r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)", clause.rest, re.IGNORECASE)):
         value = value_of(clause.rest, "noun")
         if value:
             yield state(clause, "takes", value, len(value))
@@ -500,12 +500,14 @@ def _kind_of(what: str, new: str, old: str) -> str:
 def _broke(clause: Clause) -> Iterator[Statement]:
     m = re.match(r"\s*up(?:\s+with\s+(?P<mate>(?:my\s+\w+|(?-i:[A-Z])\w+)))?(?!\s+(?:the|a|my|into|with))", clause.rest, re.IGNORECASE)
     if m and clause.form in _HAPPENED and not clause.denied:
-        mate = m["mate"] if m["mate"] and is_named(m["mate"]) else None
+        mate = m["mate"] if m["mate"] and is_named(m["mate"]) else clause.who.with_kin
         pair = clause.who.pair
         upto = m.end() + _trailing_time(clause.rest[m.end() :])
         for i, person in enumerate(pair or (clause.subject,)):
             other = pair[1 - i] if pair else mate
             text = clause.tell(clause.rest[:upto]) if i == 0 else f"{person} broke up with {other}"
+            if i == 0 and mate and not m["mate"]:
+                text = f"{text} with {mate}"
             yield state(clause, "partner", other, upto, polarity="ended", subject=person, text=text)
             yield from (state(clause, "marital status", None, upto, polarity="ended", subject=person, silent=True),)
 
@@ -529,7 +531,7 @@ def _became(clause: Clause) -> Iterator[Statement]:
         if value:
             said = _until_time(value)
             yield state(clause, "diet", said, m.end() + len(value), polarity="holds", confidence=0.9)
-    elif clause.lemma == "turn" and (m := re.match(r"\s*(?P<age>\d{1,3})\b(?!\s*(?:pages|degrees|%))", rest)):
+    elif clause.lemma == "turn" and (m := re.match(rf"\s*(?P<age>\d{{1,3}}|{COUNT_WORD})\b(?!\s*(?:pages|degrees|%|into|to))", rest)):
         yield state(clause, "age", m["age"], m.end() + _trailing_time(rest[m.end() :]), polarity="holds", confidence=0.9)
     elif clause.lemma == "become" and (value := value_of(rest[lead:], "occupation")):
         said = _until_time(value)
@@ -549,7 +551,7 @@ def _died(clause: Clause) -> Iterator[Statement]:
     begin = m.end() if m else 0
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
-    if clause.owner:  # "Rex", "Ann's dog Rex": a pet is no longer had
+    if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
         value = clause.subject.removeprefix(f"{clause.owner}'s ")
         yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=clause.owner)
 
@@ -569,6 +571,24 @@ def _being(clause: Clause) -> Iterator[Statement]:
                 yield state(clause, "suffers from", _until_time(value), m.end() + len(value), polarity="never" if clause.denied else "holds", confidence=0.9)
             return
         yield from _hired(clause)
+    elif clause.form == "present" and not clause.denied and not clause.who.speaker:
+        yield from _is_named(clause)
+
+
+_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)\s*$")
+_MATES = frozenset("wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée".split())
+
+
+def _is_named(clause: Clause) -> Iterator[Statement]:
+    """ "My boss is Karin", "my dog is called Rex"."""
+    m = _NAMED.match(clause.rest)
+    kin = re.fullmatch(r"(?P<owner>.+)'s (?:\w+ )*?(?P<kin>[a-zé]+)", clause.subject)
+    if m is None or kin is None or re.fullmatch(NATIONALITIES, m["name"]):
+        return
+    what = kin["kin"]
+    attribute = "partner" if what in _MATES else "boss" if what in ("boss", "manager") else "name"
+    subject = clause.subject if attribute == "name" else kin["owner"]
+    yield state(clause, attribute, m["name"], m.end(), confidence=0.95, subject=subject, single=True)
 
 
 def _changed(clause: Clause) -> Iterator[Statement]:

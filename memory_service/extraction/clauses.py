@@ -33,7 +33,8 @@ _AUX = (
 )
 _BODY = re.compile(
     rf"\s*(?P<adv>(?:{_ADVERB}\s+)*)(?:(?P<aux>{_AUX})\s*)?(?P<adv2>(?:{_ADVERB}\s+)*)"
-    r"(?:(?P<soon>going\s+to|gonna|about\s+to)\s+(?=[a-z]))?(?:(?P<been>been)\s+)?(?P<adv3>(?:(?:also|now|still|not)\s+)?)"
+    r"(?:(?P<soon>going\s+to|gonna|about\s+to)\s+(?=(?-i:[a-z]))(?!(?:the|an?|my|our|his|her|their|bed|work|school|"
+    r"church|college|university|town|sleep|some)\b))?(?:(?P<been>been)\s+)?(?P<adv3>(?:(?:also|now|still|not)\s+)?)"
     r"(?P<verb>[\w-]+)?",
     re.IGNORECASE,
 )
@@ -73,14 +74,17 @@ _WHEN = (
     r"[\w ']{0,30}?,?\s+)?"
 )
 _SUBJECT = (
-    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME})\s(?:{_NAME}\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
+    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
-    rf"|(?:my|our)\s(?=(?:\w+[ -]){{0,3}})(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
+    rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
+    rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
     r"|(?P<my>my|our)\b"
     r"|(?P<pronoun>he|she|they)\b"
     rf"|(?P<owner>{_NAME})'s\s(?P<ownedkin>{_KIN_NOUN})(?!')(?:\s(?P<ownedname>{_NAME}))?(?=\s)"
+    rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
+    r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>{_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
+    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
 _VERB_NEXT = (
@@ -88,10 +92,16 @@ _VERB_NEXT = (
     + "|".join(sorted(VERBS, key=len, reverse=True))
     + r"|allergic|from(?=\s(?-i:[A-Z])))\b))"
 )
-_NEXT = re.compile(
-    rf"(?:[,;:]\s+|\s+[-–—]+\s+|[–—]|(?:,?\s+(?:and|but|so|because|since|plus|cause|'cause|as|though|although)\s+))"
-    rf"{OPENER}{_SUBJECT}"
-    rf"|(?:,?\s+(?:and|but)\s+(?:then\s+)?|,\s+){_VERB_NEXT}",
+# Where a further clause can begin. Few places, so that the long patterns are tried only there.
+_CONNECTIVE = re.compile(r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+")
+_SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
+_SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
+
+
+# "Started a new job today": the speaker goes without saying.
+_BARE = re.compile(
+    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|adopted|bought|sold|booked|got|"
+    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
     re.IGNORECASE,
 )
 
@@ -170,15 +180,15 @@ class Clause:
         return f"{be}{ceased}{keep} {verb}"
 
 
-def read_body(who: Who, body: str, start: int, body_start: int, *, before: Clause | None = None) -> Clause | None:
+def read_body(who: Who, body: str, start: int, body_start: int, *, owner: str, before: Clause | None = None) -> Clause | None:
     """The clause that `who` and `body` make; None for what may be and what is only wished ("could", "'d").
 
-    before: the clause whose subject this one shares; a base form is then of its tense.
+    owner: the speaker. before: the clause whose subject this one shares; a base form is then of its tense.
     """
     m = _BODY.match(body)
     if m is None:
         return None
-    aux = re.sub(r"\s+", " ", (m["aux"] or "").lower())
+    aux = " ".join((m["aux"] or "").lower().split())
     adverbs = f"{m['adv']}{m['adv2']}{m['adv3']}".lower()
     word = (m["verb"] or "").lower()
     shape = _shape(aux, word, m, who, before)
@@ -187,9 +197,10 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, before: Claus
     form, lemma, verb = shape
     rest_start = m.end() if verb else m.start("verb") if m["verb"] else m.end()
     rest = body[rest_start:]
-    negated = aux.endswith("n't") or aux.endswith(" not") or bool(re.search(r"\bnot\b", adverbs))
-    ceased = "no longer" in re.sub(r"\s+", " ", adverbs) or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
-    keep = _KEEP.search(adverbs)
+    said = adverbs.split()
+    negated = aux.endswith("n't") or aux.endswith(" not") or "not" in said
+    ceased = "longer" in said or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
+    keep = _KEEP.search(adverbs) if said else None
     stand = aux.endswith("stand")
     return Clause(
         who,
@@ -201,9 +212,10 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, before: Claus
         body_start + rest_start,
         negated=negated and not ceased and not stand,
         ceased=ceased,
-        never=bool(re.search(r"\bnever\b", adverbs)) or aux.endswith("never"),
+        never="never" in said,
         keep=keep[0].lower() if keep else "",
         stand=stand,
+        owner=owner,
     )
 
 
@@ -287,6 +299,7 @@ class Head:
     start: int
     body_start: int
     my: bool = False
+    owner: str | None = None  # of "my", where it is somebody else's
     ellipsis: bool = False
     third: bool = False  # a named or pronominal other
 
@@ -295,12 +308,23 @@ def heads(
     plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent
 ) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
-    m = _FIRST.match(plain, start, end) or _NEXT.search(plain, start, end)
-    while m is not None:
-        head = _head(m, speaker, antecedent)
-        if head is not None:
-            yield head
-        m = _NEXT.search(plain, max(m.end(), m.start() + 1), end)
+    m = _FIRST.match(plain, start, end)
+    if m is None and (bare := _BARE.match(plain, start, end)):
+        yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
+        start = bare.end()
+    while True:
+        if m is not None:
+            head = _head(m, speaker, antecedent)
+            if head is not None:
+                yield head
+            start = max(m.end(), m.start() + 1)
+        joint = _CONNECTIVE.search(plain, start, end)
+        if joint is None:
+            return
+        m = _SUBJECT_NEXT.match(plain, joint.end(), end)
+        if m is None and (joint[0][0] == "," or "and" in joint[0] or "but" in joint[0]):
+            m = _SHARED_NEXT.match(plain, joint.end(), end)
+        start = joint.end()
 
 
 def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None:
@@ -309,14 +333,23 @@ def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None
         return Head(None, m.end(), m.end(), ellipsis=True)
     begin = m.start("lead") if groups.get("lead") else -1
     if groups["us"]:
-        kin = re.match(r"(?:my|our)\s(.+?)\sand\s", m["us"], re.IGNORECASE)
-        who = Who(speaker, speaker=True, with_kin=kin[1] if kin else None)
+        mate = _MATE.match(m["us"])
+        who = Who(speaker, speaker=True, with_kin=(mate["name"] or mate["after"]) if mate else None)
         return Head(who, begin if begin >= 0 else m.start("us"), m.end())
     if groups["i"] or groups["we"]:
         name = "i" if groups["i"] else "we"
         return Head(Who(speaker, speaker=True), begin if begin >= 0 else m.start(name), m.end())
     if groups["my"]:
         return Head(None, m.start("my"), m.end(), my=True)
+    if groups["has"]:
+        return None if is_no_name(m["has"]) else Head(None, m.start("has"), m.end(), my=True, owner=m["has"])
+    if groups["mykin"]:
+        label, _ = kin_subject(speaker, m["mykin"], None)
+        return Head(None, m.start("mykin") - 3, m.end(), my=True, owner=label)
+    if groups["their"]:
+        pronoun = {"his": "he", "her": "she"}.get(m["their"].lower(), "they")
+        other = antecedent.resolve(pronoun)
+        return Head(None, m.start("their"), m.end(), my=True, owner=other.text) if other else None
     if groups["pronoun"]:
         who_or_none = antecedent.resolve(m["pronoun"].lower())
         return Head(who_or_none, m.start("pronoun"), m.end(), third=True) if who_or_none else None
@@ -344,6 +377,11 @@ def _named_head(m: re.Match[str], speaker: str) -> Head | None:
     return Head(Who(name), m.start("name"), m.end(), third=True)
 
 
+_MATE = re.compile(
+    rf"(?:(?:my|our)\s(?:{_KIN_NOUN}),?\s(?P<after>{_NAME}),?\sand\s|(?!(?:my|our|me)\b)(?P<name>{_NAME})\sand\s)", re.IGNORECASE
+)
+
+
 def is_no_name(name: str) -> bool:
     first = name.split()[0].lower()
     return first in NOT_PEOPLE or first.endswith("ing") or "'" in first
@@ -351,7 +389,8 @@ def is_no_name(name: str) -> bool:
 
 def kin_subject(owner: str, kin: str, name: str | None) -> tuple[str, bool]:
     """ "Ann", "older sister", "Anna" -> "Ann's sister Anna". With a name, its age says nothing more."""
-    kin = " ".join(kin.lower().split())
+    kin = " ".join(kin.split()) if not kin.islower() else " ".join(kin.lower().split())
+    kin = kin[:1].lower() + kin[1:]
     if name:
         kin = re.sub(r"^(?:(?:older|younger|little|big|oldest|youngest|eldest|elder|twin|old|new)[ -])+", "", kin)
     noun = kin.split()[-1]
@@ -368,39 +407,47 @@ _MENTION = re.compile(
 )
 
 
+_KIN_OF = re.compile(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$")
+_GOES_ON = re.compile(r"\s*(?:and |but |so )?(?:he|she|they)\b", re.IGNORECASE)
+
+
 class Antecedent:
     """Whom "he" and "she" can mean: the one person that the sentence before names, where there is exactly one."""
 
-    def __init__(self, speaker: str, before: str = "", *, known: frozenset[str] | set[str] = frozenset()) -> None:
-        self._speaker, self._text, self._known = speaker, before, known
-        self._found: Who | None = None
-        self._read = self._fixed = False
+    def __init__(self, speaker: str, before: str = "") -> None:
+        self._speaker = speaker
+        self._behind = [before] if before else []
+        self._fixed: Who | None = None
 
     def fix(self, who: Who) -> None:
         """From here on it is this person, whatever number the pronoun has."""
-        self._found, self._read, self._fixed = who, True, True
+        self._fixed = who
 
     def moves_on(self, sentence: str) -> None:
-        """The sentence is behind us. One without a name and with a pronoun leaves the person as it is."""
-        if re.search(r"\b(?:my|our)\b|[A-Z][a-z]", sentence[1:]) or sentence[:1].isupper():
-            who = self._people(sentence)
-            if who or not re.match(r"\s*(?:and |but |so )?(?:he|she|they|it|i)\b", sentence, re.IGNORECASE):
-                self._text, self._read, self._found = sentence, True, who[0] if len(who) == 1 else None
+        """The sentence is behind us."""
+        self._behind.append(sentence)
 
     def resolve(self, pronoun: str) -> Who | None:
-        if not self._read:
-            who = self._people(self._text) if self._text else []
-            self._found, self._read = (who[0] if len(who) == 1 else None), True
-        found = self._found
         if self._fixed:
-            return found
+            return self._fixed
+        found = self._last_named()
         if found is None or (pronoun == "they") != found.plural:
             return None
-        kin = re.search(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$", found.text)
+        kin = _KIN_OF.search(found.text)
         noun = kin[1] if kin else ""
         if (pronoun == "he" and noun in SHE_KIN) or (pronoun == "she" and noun in HE_KIN):
             return None
         return found
+
+    def _last_named(self) -> Who | None:
+        """The one person of the last sentence that names any; sentences that begin with a pronoun are passed over."""
+        for sentence in reversed(self._behind[-4:]):
+            people = self._people(sentence)
+            if people:
+                return people[0] if len(people) == 1 else None
+            if not _GOES_ON.match(sentence):
+                return None
+        return None
 
     def _people(self, text: str) -> list[Who]:
         found: dict[str, Who] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 _MARKER = re.compile(
     r"\s*(?:(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my bad|whoops)[,.!]*\s+)*"
     r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
-    r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|i should (?:have said|correct (?:that|myself)))"
+    r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|i should (?:have said|correct (?:that|myself)))"
     r"\b[:,.!—–-]*\s*",
     re.IGNORECASE,
 )
@@ -22,7 +22,7 @@ _SAID = re.compile(rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+
 _MEANT = re.compile(rf"\bi\s+meant(?:\s+to\s+say)?\s+(?P<new>{_TERM})(?:,?\s+(?:and\s+)?not\s+(?P<old>{_TERM}))?(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
 _COPULA = re.compile(r"^(?:no,?\s+)?(?:it's|it is|it was|that's|that is|that was|should be|it should be|it should read|read)\s+", re.IGNORECASE)
 _WRONG = re.compile(r"(?:it|that|this)(?:'s| is| was)\s+(?:wrong|not\s+(?:right|true|correct))", re.IGNORECASE)
-_BAD = re.compile(r"^(?:sure|really|only|just|yet|so|too|bad|good|great|me|you|him|her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|knowing|surprised|the\s+best)\b", re.IGNORECASE)
+_BAD = re.compile(r"^(?:wrong|right|true|false|correct|not|sure|really|only|just|yet|so|too|bad|good|great|me|you|him|her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|knowing|surprised|the\s+best)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _RELATION = re.compile(
     rf"|(?:[a-z]+(?:s|ed)|spoke|wrote|won|led|built|ran|taught|made|held|sang|left|gave|became|grew up)(?:\s+up)?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _OF_IS = re.compile(
-    rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[a-z][\w'-]*(?:\s+[a-z][\w'-]*){{0,4}}?)\s+(?:of|for|in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|found|played|called|named|known|spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
+    rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[A-Za-z][\w'-]*(?:\s+[A-Za-z][\w'-]*){{0,4}}?)\s+(?:of|for|in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|found|played|called|named|known|spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _WHERE_IS = re.compile(
     r"(?P<subject>[Tt]he\s+[a-z][\w' -]*?\s+(?:where|that|which|who|whose)\s+\S.*?)\s(?P<copula>is|are|was(?=\s[A-Z0-9])|were(?=\s[A-Z0-9]))\s+(?P<value>\S.*)$"
@@ -31,12 +31,15 @@ _WHERE_IS = re.compile(
 _POSSESSIVE_IS = re.compile(
     r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|were)\s+(?P<value>\S.*)$"
 )
-_PRONOUN = re.compile(r"\b(?:i|i'm|i've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|these|those|there|here|who|what|something|anything|everything|someone)\b", re.IGNORECASE)
+_PRONOUN = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|these|those|there|here|who|what|something|anything|everything|someone)\b")
+_PERSON = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its)\b")
 _SUBORDINATE = re.compile(r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|n't|very|really|so|too|just|quite)\b")
 _ONE_AT_A_TIME = re.compile(
     rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|\b(?:famous|known) (?:for|as)$|^(?:died|born) "
 )
 _MANY = re.compile(r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|known to|opposed|added|able|made|used) (?:to|in|at)$")
+_SAME_AS = {"married to": "partner", "engaged to": "partner", "citizen of the": "citizen of"}
+_PARTICLES = frozenset("of the de du da di del der van von and for la le al el & on in to at with from by a an et y ibn bin".split())
 _NOT_SUBJECTS = NOT_PEOPLE | frozenset("there here some many most all it".split())
 _VERB_RELATIONS = re.compile(
     r"^(?:is|are|was|were|has been)\b|^(?:plays|speaks|worked|works|lived|lives|died|studied|studies|teaches|taught|played|spoke|wrote|founded|created|"
@@ -81,14 +84,18 @@ def _by_noun(body: str, listed: bool) -> _Found | None:
             continue
         value = m["value"].strip()
         subject = m["subject"].strip()
-        if not listed and (not _telling(value) or _PRONOUN.search(subject) or _SUBORDINATE.search(body)):
+        if not listed and (not (_telling(value) or pattern is _WHERE_IS) or (_PERSON if pattern is _WHERE_IS else _PRONOUN).search(subject)):
+            continue
+        if not listed and _SUBORDINATE.search(body.replace(" which ", " ") if pattern is _WHERE_IS else body):
             continue
         if pattern is _WHERE_IS:
-            if not listed and not value[:1].isupper():
+            if not listed and not (value[:1].isupper() or re.search(r"\s[A-Z]", subject)):
                 continue
             return _lowered(subject), "is", value, True
         copula = re.sub(r"^(?:is|are|was|were)\b", "", re.sub(r"\s+", " ", m["copula"])).strip()
         noun = " ".join(m["noun"].lower().split())
+        if not listed and m["noun"][0].isupper() and not re.match(r"(?:[A-Z][\w'-]*\s+)+[A-Z]", value):
+            continue  # "The Bank of England is British" is no office and its holder
         attribute = " ".join(filter(None, (noun, copula)))
         if noun in ("rest", "best", "worst", "most", "one", "kind", "sort", "part", "idea", "thing", "point", "way", "lot") and not listed:
             return None
@@ -112,10 +119,11 @@ def _by_relation(body: str, listed: bool) -> _Found | None:
         relation = " ".join(m["relation"].lower().split())
         if subject and _is_relation(relation, listed) and _is_subject(subject, listed or "the " in relation):
             value = m["value"].strip()
-            if not listed and (not re.match(r"(?:the\s+|an?\s+)?[A-Z0-9]", value) or _SUBORDINATE.search(body) or not _single(relation)):
+            classified = re.search(rf"{_CLASSIFIER}$", relation)
+            if not listed and (not (classified or re.match(r"(?:the\s+|an?\s+)?[A-Z0-9]", value)) or _SUBORDINATE.search(body) or not _single(relation)):
                 return None
             attribute = re.sub(r"^(?:is|are|was|were|has been)\s+(?:an?\s+|the\s+)?", "", relation)
-            attribute = re.sub(r"^(born|died) in\b.*", r"\1 in", attribute)
+            attribute = _SAME_AS.get(attribute) or re.sub(r"^(born|died) in\b.*", r"\1 in", attribute)
             return subject, attribute or "is", value, _single(relation)
         m = _RELATION.search(body, m.start() + 1)
     return None
@@ -127,30 +135,28 @@ def _is_relation(relation: str, listed: bool) -> bool:
 
 def _is_subject(subject: str, listed: bool) -> bool:
     parts = subject.split()
-    if len(parts) > 12 or (parts[0].lower() in _NOT_SUBJECTS and not (listed and len(parts) > 1)):
+    if len(parts) > 12 or (parts[0].lower() in _NOT_SUBJECTS and not (len(parts) > 1 and (listed or (parts[1][:1].isupper() and parts[0][:1].isupper())))):
         return False
     if listed:
         return True
-    return bool(re.match(r"(?:The\s+)?[A-Z0-9]", subject)) and not _PRONOUN.search(subject) and all(
-        part[:1].isupper() or part[:1].isdigit() or part in ("of", "the", "de", "van", "von", "and", "for", "la", "&") for part in parts
-    )
+    return all(not part[:1].isalpha() or not part.islower() or part in _PARTICLES for part in parts) and not parts[0].islower()
 
 
 def _single(relation: str) -> bool:
     return bool(_ONE_AT_A_TIME.search(relation)) and not _MANY.search(relation)
 
 
-_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?[A-Z])|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
+_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 _DATA_NOUN = words(
     """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
     link key owner lead host venue location date time name size capital title id token branch address codeword limit target
-    quota extension combination birthday anniversary colou?r plate stop gate seat room"""
+    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
 )
 _EVERYDAY = re.compile(
-    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
+    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and [A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
     rf"(?:(?P<when>(?i:{_TIME_WORD}).*)|(?P<where>(?:in|at)\s+(?:room\s|the\s(?!moment|same|middle|end|way)|[A-Z]|\d).*)|(?P<value>\S.*))$"
 )
-_DATA_END = re.compile(rf"\b{_DATA_NOUN}$", re.IGNORECASE)
+_DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[\w ]+)?$", re.IGNORECASE)
 
 
 def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
@@ -184,7 +190,8 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     end = offset + begin + m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)
     end = offset + begin + len(body[: body.find(value, m.start("copula")) + len(value)])
     recurring = bool(re.search(r"days\b", value)) or (attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None)
-    return Statement(text[:1].upper() + text[1:], f"the {what}", attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
+    subject = f"{m['owner']}'s {what}" if m["owner"] else f"the {what}"
+    return Statement(text[:1].upper() + text[1:], subject, attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
 
 
 _PLACEABLE = re.compile(r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|session|hotel|gym|school|studio|restaurant|headquarters)$")

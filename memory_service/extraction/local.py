@@ -305,6 +305,8 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
     value, polarity = statement.value, statement.polarity
     if not statement.timeless:
         clause = " ".join(content[statement.start : statement.end].split())
+        if statement.attribute == "date":
+            clause = f"is on {value}"  # a date that was moved is ahead, whatever the tense
         times = find_time_expressions(clause, reference=message.said_at)
         span = _range(clause, message.said_at)
         valid_at, valid_until = span or _interval(times, clause)
@@ -312,7 +314,7 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
             polarity = "holds"  # it held then, and we know until when
         told = annotate(said, find_time_expressions(said, reference=message.said_at)) if times else said
         if times and value:
-            value = _without_time(value, message.said_at) or value
+            value = value if statement.attribute == "date" else _without_time(value, message.said_at) or value
         if valid_at and len(times) == 1 and times[0].text.lower() not in said.lower():
             told = f"{said} ({describe(times[0])})"
     return Candidate(
@@ -372,4 +374,5 @@ def _without_time(value: str, said_at: datetime) -> str:
     if times[0].start == 0:
         return make_absolute(value, reference=said_at)
     kept = value[: times[0].start].rstrip(" ,") + value[times[-1].end :] if len(times) == 1 else value[: times[0].start]
-    return re.sub(r"\s+(?:back|in|on|since|for|early|late|earlier|later|from|until|at)$", "", kept.strip(" ,"))
+    kept = re.sub(r"(?:^|\s+)(?:back|in|on|since|for|early|late|earlier|later|from|until|at)$", "", kept.strip(" ,"))
+    return kept or value

@@ -14,7 +14,7 @@ _FAVOURITE = re.compile(
     re.IGNORECASE,
 )
 _PLAIN = re.compile(
-    r"(?:(?:new|current|full|correct|actual|old|home|work|personal|mobile|cell|main|biggest|big|ultimate)\s+)*"
+    r"(?:(?:new|current|full|correct|actual|personal|main|biggest|big|ultimate)\s+)*(?:(?P<where>home|work|office|old)\s+)?"
     r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
     r"employer|company|boss|manager|hobb(?:y|ies)|dream|goal|passion|dream job|nickname|address|e-?mail(?: address)?|"
     r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|native language|mother tongue|nationality|religion|"
@@ -23,7 +23,7 @@ _PLAIN = re.compile(
     re.IGNORECASE,
 )
 _KIN_NAME = re.compile(
-    rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS}|friend|boss|roommate|neighbou?r|teacher|doctor|manager|colleague)'s? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
+    rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS})s'? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
     re.IGNORECASE,
 )
 _NO_VALUE = re.compile(
@@ -40,7 +40,7 @@ _CANONICAL = {
     "boyfriend": "partner", "spouse": "partner", "fiance": "partner", "fiancee": "partner", "fiancé": "partner",
     "fiancée": "partner", "home": "lives in", "job": "works as", "job title": "works as", "profession": "works as", "occupation": "works as",
 }  # fmt: skip
-_DATA = frozenset({"email", "phone number", "address"})
+_DATA = re.compile(r"(?:\w+ )?(?:email|phone number|address)")
 
 
 def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_names_self: bool = False) -> Statement | None:
@@ -59,6 +59,8 @@ def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_nam
             return None
         return _own(body, m, start, body_start, speaker, "drives", "noun", 0.85, ended=m["verb"].strip() == "was")
     attribute = _CANONICAL.get(what, what)
+    if m["where"]:
+        attribute = f"{m['where'].lower()} {attribute}"
     if attribute == "lives in":
         inside = re.compile(r"in\s+").match(body, m.end())
         return _own(body, m, start, body_start, speaker, attribute, "place", 0.9, skip=inside.end() - m.end() if inside else 0)
@@ -66,7 +68,7 @@ def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_nam
         return None
     if attribute == "works as" and not re.search(rf"\b(?:{OCCUPATIONS}|manager|engineer|\w+(?:ist|er|or|ing))\b", body[m.end() :][:60], re.IGNORECASE):
         attribute = "job"
-    check = "free" if attribute in _DATA or attribute == "birthday" else "noun"
+    check = "free" if _DATA.fullmatch(attribute) or attribute == "birthday" else "noun"
     return _own(body, m, start, body_start, speaker, attribute, check, 0.85)
 
 
@@ -86,7 +88,7 @@ def _own(
     skip: int = 0,
 ) -> Statement | None:
     rest = body[m.end() + skip :]
-    value = _datum(rest) if attribute in _DATA else value_of(rest, check)
+    value = _datum(rest) if _DATA.fullmatch(attribute) else value_of(rest, check)
     negated = re.match(r"not\s+", value or "")
     if not value or (_NO_VALUE.match(value) and not negated):
         return None
@@ -98,6 +100,8 @@ def _own(
     text = from_third(f"{speaker}'s {said} {value}", speaker)
     if negated:
         value = value[negated.end() :]
+    if attribute == "birthday":
+        value = re.sub(r"^on\s+", "", value)
     if attribute == "partner":
         value = re.sub(r"^(?:called|named)\s+", "", value)
     over = ended or m["verb"].strip() == "was"
@@ -120,6 +124,6 @@ def _datum(rest: str) -> str | None:
     m = re.match(r"[^\s;!?()]+(?:\s[^\s;!?()]+){0,9}", rest)
     if m is None:
         return None
-    value = re.split(r"\s+(?:and|but|so|now|if|in case|not)\b|,\s+(?:not|and|but|so|instead|no longer)\b|\.\s", m[0], maxsplit=1)[0]
+    value = re.split(r"\s+(?:and|but|so|now|if|in case|not)\b|,\s+(?:not|and|but|so|instead|no longer|my|the|his|her|i|it)\b|\.\s", m[0], maxsplit=1)[0]
     value = value.rstrip(" .,")
     return value if re.search(r"[\d@]", value) else None

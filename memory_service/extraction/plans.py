@@ -37,6 +37,8 @@ _DEEDS = frozenset(
     host perform renovate build graduate retire train enrol enroll take get go rent ride cycle tour explore book sign open
     register volunteer teach write quit leave have move paint celebrate see head drive swim""".split()
 )
+# Plans whatever follows: nobody says them lightly.
+_RESOLVES = frozenset("marry move relocate adopt retire study graduate sell quit train enrol enroll renovate become".split())
 _EVENTS = frozenset(
     """visit travel fly run climb hike attend finish complete win publish launch host perform tour explore renovate cycle
     build write ride swim drive go head see paint pass celebrate record""".split()
@@ -104,7 +106,7 @@ def _base(words: str) -> str:
 
 
 def _outside(value: str) -> bool:
-    return bool(re.search(r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|\w+day))|those|these|him|them|something|anything|things?|stuff)\b", value, re.IGNORECASE))
+    return bool(re.search(r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|\w+day))|those|these|him|them|one|ones|something|anything|things?|stuff)\b", value, re.IGNORECASE))
 
 
 def _future(clause: Clause) -> Iterator[Statement]:
@@ -119,13 +121,8 @@ def _future(clause: Clause) -> Iterator[Statement]:
             yield from _plan(clause, verb.lemma, m.end(), polarity=polarity)
         return
     sure = clause.verb and (lemma in _DEEDS and (_TIME_AHEAD.search(rest[:160]) or _TELLING.search(rest[:80])))
-    going = _is_going_to(clause)
-    if sure or (going and (lemma in VERBS or _TIME_AHEAD.search(rest[:160])) and (lemma in _DEEDS or _TIME_AHEAD.search(rest[:160]))) or (clause.denied and _AFTER_ALL.search(rest[:160])):
+    if sure or lemma in _RESOLVES or (clause.denied and _AFTER_ALL.search(rest[:160])):
         yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.75)
-
-
-def _is_going_to(clause: Clause) -> bool:
-    return True
 
 
 _INTENDING = {
@@ -304,9 +301,14 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
     core = re.sub(r"^\s*(?:an?|the|my|our)\s+", "", value) if clause.lemma in ("have", "attend", "get") else f"{clause.lemma} {value.strip()}"
     if clause.lemma == "have" and re.match(r"\s*(?:to|a lot|so much|been|fun)\b", value):
         return
+    if _NOW.match(clause.rest, when.end()) or clause.keep == "now":  # "every Sunday now": whenever it was before
+        activity = re.sub(r"\s+on$", "", core.replace(when[0], "").strip())
+        if activity and not clause.denied:
+            yield state(clause, "does regularly", activity, when.end(), polarity="ended", silent=True, timeless=True)
     yield state(clause, "does regularly", core.strip(), when.end(), confidence=0.8, polarity="ended" if clause.denied else "holds", timeless=True)
 
 
+_NOW = re.compile(r"\s+(?:now|from now on|these days|instead)\b", re.IGNORECASE)
 _THING = r"(?:(?:my|our|the)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"
 _FELL = re.compile(
     rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:fell|fallen)\s+through|(?:was|were|got|has\s+been|have\s+been|is|are|is\s+now|'s\s+been)\s+(?:cancel+ed|called\s+off|off|scrapped)\b(?!\s+the)"
@@ -328,6 +330,8 @@ def read_fallen(plain: str, start: int, end: int, speaker: str) -> list[Statemen
     begin = m.start() + len(m[0]) - len(m[0].lstrip())
     text = m[0].strip()
     text = re.sub(r"^(?:my|our)\b", f"{speaker}'s", text, flags=re.IGNORECASE)
+    if re.search(r"\boff$", m[0]) and not re.match(r"\s*(?:my|our|the)\b", m[0], re.IGNORECASE):
+        return []
     ended = Statement(text, speaker, "plans", m["what"], begin, m.end(), 0.85, "ended")
     return [ended, Statement(text, speaker, "does regularly", m["what"], begin, m.end(), 0.85, "ended", silent=True)]
 

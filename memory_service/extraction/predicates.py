@@ -12,6 +12,7 @@ from .types import Polarity
 from .values import is_named, value_of
 from .vocabulary import (
     CONDITIONS,
+    COUNT_WORD,
     DIETS,
     KIN,
     MARITAL,
@@ -51,7 +52,7 @@ _BE = (
     _rule(rf"{_ARTICLE}(?:now )?(?=(?:strict |lifelong |committed |fully |mostly )?{DIETS}\b)", "diet", 0.95, "diet"),
     _rule(r"(?:originally |actually )?from (?=(?-i:(?:the )?[A-Z]))", "from", 0.9, "place"),
     _rule(r"(?:currently |now |still )?(?:based|situated|settled) (?:in|near|at|out of) ", "lives in", 0.9, "place"),
-    _rule(r"(?=\d{1,3}(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$))))", "age", 0.95, "age"),
+    _rule(rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$))))", "age", 0.95, "age"),
     _rule(r"(?:not )?(?:in a relationship with|dating|seeing) (?=(?-i:[A-Z]))", "partner", 0.85, "short"),
     _rule(r"(?:happily |newly |now |still |recently )?(?=(?:single|widowed|separated|divorced|married|engaged)\b)", "marital status", 0.9, "marital"),
     _rule(r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|paternity|sick) leave)\b)", "employment", 0.9, "state"),
@@ -87,9 +88,10 @@ _BORN = (
 )
 _HAVE = (
     _rule(rf"(?=(?:severe |chronic |mild |type \w+ |a bit of )?{CONDITIONS}(?!\w))", "suffers from", 0.9),
+    _rule(r"(?=an? (?:broken|sprained|torn|fractured|twisted|slipped|pulled) \w+|the flu|a cold\b|a fever|covid)", "suffers from", 0.85),
     _rule(r"(?:an? )?(?:severe |bad |mild |serious )?allergy to ", "is allergic to", 0.9),
     _rule(
-        rf"(?:also )?(?!a (?:lot|bunch|ton)\b)(?=(?:{NUMBER} |any )?(?:[\w'-]+ ){{0,3}}?(?:{KIN}|{PETS}|{THINGS})\b)",
+        rf"(?:also )?(?!a (?:lot|bunch|ton)\b)(?=(?:{NUMBER} |any )?(?:(?!for\b|of\b|with\b|to\b)[\w'-]+ ){{0,3}}?(?:{KIN}|{PETS}|{THINGS})\b)",
         "has",
         0.9,
         "having",
@@ -166,7 +168,8 @@ _PLAIN_HABITS = frozenset({"eat", "drink"})  # without a "not": too common to be
 _TRAIT = re.compile(r"\b(?:again|now|only|mostly|always|every ?day|daily|a lot of|lots of|usually|regularly)\b", re.IGNORECASE)
 _SINCE = re.compile(r"\b(?:for (?!an?\b (?!year|month|week|while|decade))(?:[\w-]+ ){0,3}(?:years?|months?|weeks?|decades?|while|ages|life|long)|since|all my life|my whole life)\b", re.IGNORECASE)
 _ALWAYS = re.compile(r"(?P<verb>loved|hated|wanted|enjoyed|dreamed|liked|lived)\b", re.IGNORECASE)
-_SIBLINGS = re.compile(rf"\b(?:{KIN})\b", re.IGNORECASE)
+# Those one does not cease to have: denying them says that they never were.
+_BORN_WITH = re.compile(r"\b(?:sisters?|brothers?|siblings?|twins?|cousins?|aunts?|uncles?)\b", re.IGNORECASE)
 _MEAT = re.compile(r"\b(?:meat|fish|chicken|beef|pork|bacon|everything|dairy|eggs|cheese|animal products)\b", re.IGNORECASE)
 
 
@@ -232,7 +235,7 @@ def _polarity(clause: Clause, rule: Rule, value: str) -> Polarity | None:
     if clause.lemma == "have":
         if clause.form == "past" and not clause.denied:
             return None
-        if clause.denied and not clause.ceased and _SIBLINGS.search(value):
+        if clause.denied and not clause.ceased and _BORN_WITH.search(value):
             return "never"
     from_tense = "holds"
     if clause.form in ("past", "perfect") and (clause.negated or clause.never):
@@ -298,10 +301,12 @@ def _perfect(clause: Clause) -> Iterator[Statement]:
                 upto = (m.end() if m else 0) + len(value)
                 rules = _STATES.get(clause.lemma, ())
                 for rule in rules:
+                    if rule.dislike:
+                        continue
                     if (hit := rule.pattern.match(rest)) and (v := value_of(rest[hit.end() :], rule.check)):
-                        yield state(clause, rule.attribute, v, hit.end() + len(v), polarity="never", confidence=0.8)
+                        yield state(clause, rule.attribute, v, hit.end() + len(v), polarity="never", confidence=0.8, told=("been " if clause.lemma == "be" else "") + rest[: hit.end() + len(v)])
                         return
-                verb = "been to" if clause.lemma == "be" else clause.verb
+                verb = "go to" if clause.lemma == "be" else clause.verb
                 yield state(clause, "did", f"{verb} {value}", upto, polarity="never", confidence=0.75, told=rest[:upto] if clause.lemma != "be" else f"been {rest[:upto].strip()}")
         return
     if clause.denied or not _SINCE.search(rest[:200]):

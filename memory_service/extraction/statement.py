@@ -79,4 +79,4 @@ def from_third(text: str, owner: str) -> str:
     text = re.sub(r"\b(?:my|our) own\b", "their own", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(?:my|our)\b", lambda _: f"{owner}'s", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(?:mine|ours)\b", lambda _: f"{owner}'s", text, flags=re.IGNORECASE)
-    return re.sub(r"\b(?:me|us|myself)\b", lambda _: owner, text)
+    return re.sub(r"\b(?:me|us)\b", lambda _: owner, re.sub(r"\s+(?:myself|ourselves)\b", "", text))

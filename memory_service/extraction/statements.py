@@ -22,6 +22,7 @@ from .own import read_my
 from .plans import RECURRENCE, read_fallen, read_plan, read_shifted
 from .predicates import read_state
 from .statement import Statement, from_third
+from .verbs import VERBS, third_person
 from .vocabulary import NATIONALITIES, NOT_SELF_NAMES
 
 __all__ = ["Statement", "find_self_name", "find_statements"]
@@ -47,12 +48,12 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
     [] where the message is a joke.
     """
     plain = text.replace("’", "'")
-    if JOKE.search(plain) or SARCASM.search(plain):
+    lower = plain.lower()
+    if _any_in(lower, _JOKE_WORDS) and (JOKE.search(plain) or SARCASM.search(plain)):
         return []
-    listed = len(_LISTED.findall(plain)) >= 3
-    if listed:
+    if "\n" in plain and len(_LISTED.findall(plain)) >= 3:
         return list(_listed_statements(plain, speaker))
-    fiction = FICTION.search(plain)
+    fiction = FICTION.search(plain) if _any_in(lower, _FICTION_WORDS) else None
     stop = fiction.start() if fiction else len(plain)
     reader = _Reader(plain, speaker, before)
     found: list[Statement] = []
@@ -65,8 +66,17 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
         asks = "?" in sentence["end"]
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
             found += reader.sentence(sentence.start(), sentence.start("end"))
-        reader.antecedent.moves_on(sentence[0].strip())
+        reader.antecedent.moves_on(sentence[0])
     return found
+
+
+# A cheap look before the long patterns.
+_JOKE_WORDS = ("jok", "kidding", "jk", "j/k", "sarcas", "fool", "lol", "/s", "yeah", "as if", "no one", "oh sure", "and i", "fly", "dream", "totally", "obvious", "messing", "leg", "not!", "ha no", "ha, ")
+_FICTION_WORDS = ("stor", "dream", "game", "movie", "film", "novel", "play", "series", "sitcom", "campaign", "simulation", "script", "fic", "fantas", "comic", "musical", "show", "book", "poem", "song", "world", "universe", "character", "avatar", "protagonist", "narrator", "ego", "sim ", "persona", "once upon", "let's", "pretend", "nightmare", "imagin", "lyrics", "sing", "chorus", "hypothe", "thought exp", "another life", "reality", "parallel", "writing", "wrote", "line", "chapter", "scene", "sentence", "monologue")
+
+
+def _any_in(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
 
 
 def _listed_statements(plain: str, speaker: str) -> Iterator[Statement]:
@@ -76,7 +86,7 @@ def _listed_statements(plain: str, speaker: str) -> Iterator[Statement]:
         if len(line[0]) > _MAX_SENTENCE_CHARS or "?" in line[0]:
             continue
         fact = read_line(line[0], line.start(), listed=True) if _LISTED.match(line[0].lstrip()) else None
-        if fact is not None and not re.match(r"(?:i|we|my|our)\b", fact.text, re.IGNORECASE):
+        if fact is not None and not re.match(r"(?:[Ii]|[Ww]e|[Mm]y|[Oo]ur)(?:'\w+)?\s+[a-z]", fact.text):
             yield fact
             continue
         bullet = re.compile(r"\s*(?:(?:\d{1,5}[.)]|[-*•])\s+)?").match(plain, line.start(), line.end())
@@ -91,20 +101,27 @@ class _Reader:
     def __init__(self, plain: str, speaker: str, before: str) -> None:
         self.plain, self.speaker = plain, speaker
         self.antecedent = Antecedent(speaker, before[-300:].replace("’", "'"))
+        lower = plain.lower()
+        self._told = _any_in(lower, _TOLD_WORDS)
+        self._trades = _any_in(lower, (" not ", "meant", "said", "wrote", "typed", "mentioned", "told"))
         self._announced = False  # "I misspoke." stands alone; what it takes back comes next
 
     def sentence(self, start: int, end: int) -> list[Statement]:
         plain = self.plain
         if QUESTION_START.match(plain, start, end):
             return []
-        marker = marker_end(plain, start, end)
+        marker = marker_end(plain, start, end) if _MARKED.match(plain, start, end) else None
+        while marker and (more := marker_end(plain, marker[0], end)):
+            marker = (more[0], marker[1] or more[1])
         announced, self._announced = self._announced, False
         begin, sure, marked = (marker[0], marker[1], True) if marker else (start, False, False)
         if marker and sure and not plain[begin:end].strip(" ,.!"):
             self._announced = True
             return []
-        said = _I_SAID.match(plain, begin, end)
-        traded = exchange(plain, begin, end, marked=marked or announced)
+        said = _I_SAID.match(plain, begin, end) if self._told else None
+        traded = None
+        if marked or announced or self._trades:
+            traded = exchange(plain, begin, end, marked=marked or announced)
         if said and not (traded and traded.old and traded.new):
             begin, sure = said.end(), True
         found = self._read(begin, end)
@@ -123,18 +140,53 @@ class _Reader:
 
     def _read(self, start: int, end: int) -> list[Statement]:
         plain = self.plain
-        hearsay = _SAYS.match(plain, start, end)
+        hearsay = _SAYS.match(plain, start, end) if self._told else None
         if hearsay is not None:
             return self._hearsay(hearsay, start, end)
+        if _DEFINITE.search(plain, start, end) and (fact := self._fact(start, end)):
+            return [fact]
         found = self._clauses(start, end)
         if not found:
             found = self._impersonal(start, end)
-        return [s for s in found if len(s.text.split()) <= MAX_WORDS]
+        found = [s for s in found if len(s.text.split()) <= MAX_WORDS]
+        return self._with_tails(found, end) if found else found
+
+    def _with_tails(self, found: list[Statement], end: int) -> list[Statement]:
+        """What follows a statement in its sentence is told with it: "lives in Porto, close to the river"."""
+        starts = sorted({s.start for s in found if not s.silent})
+        told: list[Statement] = []
+        for i, statement in enumerate(found):
+            after = min([start for start in starts if start >= statement.end], default=end)
+            last = not any(s.end == statement.end and not s.silent for s in found[:i])
+            tail = self.plain[statement.end : after]
+            kept = _JOINT_END.sub("", tail) if after < end else tail.rstrip()
+            words = kept.split()
+            if statement.silent or not last or not words or len(words) > _MAX_TAIL_WORDS or _TAIL_STOPS.search(kept):
+                told.append(statement)
+                continue
+            if "no longer" in statement.text or "anymore" in statement.text:
+                kept_text = re.sub(r"^\s*,?\s*any ?(?:more|longer)\b", "", kept)
+            else:
+                kept_text = kept
+            text = statement.text + ("" if kept[0] in " ,;:" else " ") + third_person_of(kept_text, self.speaker)
+            told.append(replace(statement, text=" ".join(text.split()).rstrip(" .!,"), end=statement.end + len(kept)))
+        return told
+
+    def _fact(self, start: int, end: int) -> Statement | None:
+        sentence = self.plain[start:end]
+        if HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence:
+            return None
+        return read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
 
     def _impersonal(self, start: int, end: int) -> list[Statement]:
         """Sentences about things: what was moved or called off, definite facts."""
         plain = self.plain
         sentence = plain[start:end]
+        first = _FIRST_WORD.match(sentence)
+        if first is None or first[1].lower() in _NO_THINGS:
+            return []
+        if not (_COPULA.search(sentence) or _SHIFTS.search(sentence) or _FALLS.search(sentence)):
+            return []
         if HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence:
             return []
         if _SHIFTS.search(sentence) and (found := read_shifted(plain, start, end, self.speaker)):
@@ -143,10 +195,19 @@ class _Reader:
             return found
         if not _COPULA.search(sentence):
             return []
-        fact = read_everyday(sentence, start, self.speaker)
+        fact = read_everyday(sentence, start, self.speaker) or self._turned_round(start, end)
         if fact is None:
             fact = read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
         return [fact] if fact else []
+
+    def _turned_round(self, start: int, end: int) -> Statement | None:
+        """ "Winter is my favourite season"."""
+        m = _TURNED.match(self.plain, start, end)
+        if m is None or m["value"].lower() in _NO_THINGS:
+            return None
+        owner = self.speaker if m["owner"].lower() in ("my", "our") else m["owner"][:-2]
+        own = read_my(f"{m['what']} is {m['value']}", m.start("value"), 0, owner)
+        return replace(own, start=m.start("value"), end=m.end()) if own else None
 
     def _hearsay(self, m: re.Match[str], start: int, end: int) -> list[Statement]:
         """ "Tom says he's vegan" is of Tom, and not sure."""
@@ -187,22 +248,55 @@ class _Reader:
         body = self.plain[head.body_start : end]
         if head.my:
             words = body.lstrip()
-            own = read_my(words, head.start, head.body_start + len(body) - len(words), self.speaker)
+            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
+            if own is None:
+                own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             return ([own] if own else []), None
         if head.ellipsis:
             if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):
                 return [], None
-            clause = read_body(last.who, body, head.body_start, head.body_start, before=last)
+            clause = read_body(last.who, body, head.body_start, head.body_start, owner=self.speaker, before=last)
         elif head.who is not None:
-            clause = read_body(head.who, body, head.start, head.body_start)
+            clause = read_body(head.who, body, head.start, head.body_start, owner=self.speaker)
         else:
             return [], None
         if clause is None:
             return [], None
-        clause = replace(clause, owner=self.speaker)
         return read_clause(clause), clause
 
 
+_MAX_TAIL_WORDS = 16
+_JOINT_END = re.compile(r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE)
+_TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
+_FIRST_PERSON = re.compile(r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?")
+
+
+def third_person_of(words: str, speaker: str) -> str:
+    """ "so I walk to my work" -> "so Ann walks to Ann's work"."""
+
+    def named(m: re.Match[str]) -> str:
+        aux, verb = (m["aux"] or "").strip(), m["verb"]
+        aux = {"'m": " is", "am": " is", "are": " is", "'re": " is", "'ve": " has", "have": " has", "'ll": " will", "'d": " would", "do": " does", "don't": " does not"}.get(aux, "")
+        known = VERBS.get(verb) if verb and not aux else None
+        if verb and known and "base" in known.forms and "past" not in known.forms:
+            verb = third_person(known.lemma)
+        elif verb in ("were", "need", "want", "think", "know", "feel", "hope", "try", "guess") and not aux:
+            verb = {"were": "was", "try": "tries"}.get(verb, f"{verb}s")
+        return f"{speaker}{aux}{' ' + verb if verb else ''}"
+
+    return from_third(_FIRST_PERSON.sub(named, words), speaker)
+
+
+_TURNED = re.compile(
+    r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|these days|again))?\s*(?=[.,!;]|$)",
+    re.IGNORECASE,
+)
+_MARKED = re.compile(r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b", re.IGNORECASE)
+_TOLD_WORDS = ("said", "say", "told", "tells", "claim", "mentioned", "swears", "insists", "think", "thought", "believes", "reckons", "wrote", "texted", "announced")
+_FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
+_NO_THINGS = frozenset("i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how there there's these those who if when where why thanks thank your his her their let me".split())
+_DEFINITE = re.compile(r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|known) for\b")
 _SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
 _FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)
 _COPULA = re.compile(r"\b(?:is|was|are|were|'s|plays|speaks|worked|works|died|will be|starts|begins|founded|created|lived|wrote)\b")
@@ -211,8 +305,6 @@ _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 def read_clause(clause: Clause) -> list[Statement]:
     """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
-    if re.search(r"\bas if\b|\blike (?:i|it|a boss)\b", clause.rest[:60], re.IGNORECASE) and clause.form == "past":
-        return []
     if clause.form == "future":
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
     if RECURRENCE.search(clause.rest[:160]) and (regular := read_plan(clause)):

@@ -25,7 +25,7 @@ BOUNDARY = re.compile(
     r"he|he's|she|she's|that|that's|this|these|those|you|there|then|just|"
     r"also|even|now|always|never|have|has|had|am|is|are|was|were|want|"
     r"would|can|can't|could|will|got|get|"
-    rf"(?:{_FINITE})\b|"
+    rf"(?:{_FINITE})\b|eats|drinks|works|lives|goes|does|speaks|owns|drives|loves|likes|hates|teaches|"
     r"love|hate|enjoy|like|live|work|play|speak|used|don't|not|how|what|"
     r"think|feel|try|try to|started|teach|own|allergic|from)"
     r"|that\s+(?:i|i'm|i've|my|it|we|he|she|they|you|is|are|was|has|have)|"
@@ -82,7 +82,7 @@ VAGUE_PLACE = re.compile(
 )
 # What says nothing at the end of a value, and prepositions that lost their object.
 TAIL = re.compile(
-    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|after all|instead|finally|these days|full[- ]time|part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
+    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|yet|after all|instead|finally|these days|full[- ]time|part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
     r"well|anyway|more|most|and|or|in|on|at|for|with|of|the|a|an|to|is|"
     r"are|was|really|very much|lately|recently|together|all the time|"
     r"right|man|so far|by|about|from))+[\s,]*$",
@@ -127,7 +127,7 @@ def _is_state(value: str) -> bool:
 
 def _is_occupation(value: str) -> bool:
     return _is_noun(value) and not re.search(
-        r"^(?:bit|little|huge|big|terrible|bad|good|great|better|quick|slow|"
+        r"^(?:much|bit|little|huge|big|terrible|bad|good|great|better|quick|slow|"
         r"picky|lucky|real|total)\b",
         value,
     )
@@ -151,6 +151,8 @@ def _is_age(value: str) -> bool:
 
 
 def _is_food(value: str) -> bool:
+    if value.lower() == "everything":
+        return True
     return _is_noun(value) and not re.match(r"(?:out|in|at|with|up|well|early|late|before|after|like|lunch|dinner)\b", value)
 
 

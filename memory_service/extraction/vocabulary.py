@@ -94,6 +94,10 @@ CONDITIONS = words(
     """
 )
 VEHICLES = words("car truck van motorcycle motorbike bike bicycle scooter suv pickup")
+COUNT_WORD = (
+    r"(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:-(?:one|two|three|four|five|six|seven|eight|nine))?|"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen)"
+)
 NUMBER = r"(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d{1,3}|several|some|no|many)"
 NOT_PEOPLE = word_set("""
     he she it this that there they we you who what everyone everybody someone somebody nobody anyone
