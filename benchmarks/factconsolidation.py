@@ -70,19 +70,19 @@ def report(api: Any, user: str, one: dict[str, Any], args: argparse.Namespace) -
     took_s = time.perf_counter() - started
     current = {normal(text) for text in list_all(api, user)}
     started = time.perf_counter()
-    hits = [search(api, user, one.question) for one in asked]
+    hits = [search(api, user, each.question) for each in asked]
     search_ms = 1000 * (time.perf_counter() - started) / len(asked)
-    found = [any(says(text, one.newest) for text in texts) for one, texts in zip(asked, hits, strict=True)]
-    overruled = sorted({fact for one in asked for fact in one.overruled})
+    newest = [any(says(text, each.newest) for text in texts) for each, texts in zip(asked, hits, strict=True)]
+    overruled = sorted({fact for each in asked for fact in each.overruled})
     gone = [not any(fact_in(normal(fact), text) for text in current) for fact in overruled]
     print(
-        f"| {one['ids'][0].rsplit('_', 1)[0]} | {len(facts)} | {share(found)} | {share(gone)} "
+        f"| {one['ids'][0].rsplit('_', 1)[0]} | {len(facts)} | {share(newest)} | {share(gone)} "
         f"| {len(facts) / took_s:.0f} | {search_ms:.0f} |"
     )
     if args.misses:
-        for one_asked, ok, texts in zip(asked, found, hits, strict=True):
+        for each, ok, texts in zip(asked, newest, hits, strict=True):
             if not ok:
-                print("missed:", one_asked.question, "|", one_asked.newest, "|", texts)
+                print("missed:", each.question, "|", each.newest, "|", texts)
         for fact, ok in zip(overruled, gone, strict=True):
             if not ok:
                 print("still current:", fact)

@@ -135,36 +135,48 @@ def _to_rows(event: Event, scope: Scope, statement: Statement) -> Iterable[tuple
 
 def _name_subjects(scope: Scope, rows: Sequence[Assertion]) -> None:
     """ "Anna" is "Ann's sister Anna" where that is the only Anna; if the bare name came first, it was she."""
-    for key in {row.subject_key for row in rows if row.subject_key}:
-        words = key.split()
-        if len(words) == 1:
-            better = _only_fuller(scope, key) if not _known(scope, key) else None
-            if better:
-                for row in rows:
-                    if row.subject_key == key:
-                        row.subject_key = better
-        elif not _known(scope, key) and not _is_speaker(scope, words[-1]) and _only_fuller(scope, words[-1]) is None:
-            bare = Assertion.objects.filter(scope=scope, subject_key=words[-1])
-            if words[-1] in key and "'s" in key and bare.exists():
-                bare.update(subject_key=key)
+    keys = {row.subject_key for row in rows if row.subject_key}
+    bare = {key for key in keys if " " not in key}
+    kin = {key for key in keys if " " in key and "'s " in key}
+    bare_of_kin = {key.rsplit(" ", 1)[1] for key in kin}
+    known = _known(scope, keys | bare_of_kin) | _speakers(scope, bare | bare_of_kin)
+    fuller = _fuller(scope, (bare - known) | bare_of_kin)
+    for row in rows:
+        longer = fuller.get(row.subject_key, set())
+        if row.subject_key in bare - known and len(longer) == 1:
+            row.subject_key = next(iter(longer))
+    for key in kin - known:
+        name = key.rsplit(" ", 1)[1]
+        if not fuller.get(name) and name in known and name not in _speakers(scope, {name}):
+            Assertion.objects.filter(scope=scope, subject_key=name).update(subject_key=key)
 
 
-def _known(scope: Scope, key: str) -> bool:
-    return Assertion.objects.filter(scope=scope, subject_key=key).exists() or _is_speaker(scope, key)
+def _known(scope: Scope, keys: set[str]) -> set[str]:
+    rows = Assertion.objects.filter(scope=scope, subject_key__in=keys)
+    return set(rows.values_list("subject_key", flat=True).distinct()) if keys else set()
 
 
-def _is_speaker(scope: Scope, key: str) -> bool:
-    return Message.objects.filter(session__scope=scope, name__iexact=key).exists()
+def _speakers(scope: Scope, keys: set[str]) -> set[str]:
+    """Those of the names that people who speak in the scope have."""
+    if not keys:
+        return set()
+    names_said = Message.objects.filter(session__scope=scope, name__isnull=False).values_list("name", flat=True)
+    return keys & {subject_key(name) for name in names_said.distinct() if name}
 
 
-def _only_fuller(scope: Scope, name: str) -> str | None:
-    """The one longer name that ends, or begins, with this one."""
-    escaped = name.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    fuller = Assertion.objects.filter(scope=scope).filter(
-        Q(subject_key__endswith=f" {escaped}") | Q(subject_key__startswith=f"{escaped} ")
-    )
-    found = list(fuller.values_list("subject_key", flat=True).distinct()[:2])
-    return str(found[0]) if len(found) == 1 else None
+def _fuller(scope: Scope, names_asked: set[str]) -> dict[str, set[str]]:
+    """For each bare name, the longer names that end, or begin, with it."""
+    if not names_asked:
+        return {}
+    condition = Q()
+    for name in names_asked:
+        condition |= Q(subject_key__endswith=f" {name}") | Q(subject_key__startswith=f"{name} ")
+    found: dict[str, set[str]] = defaultdict(set)
+    rows = Assertion.objects.filter(scope=scope).filter(condition)
+    for key in rows.values_list("subject_key", flat=True).distinct():
+        for name in {key.split(" ", 1)[0], key.rsplit(" ", 1)[1]} & names_asked:
+            found[name].add(key)
+    return found
 
 
 def _locate(scope: Scope, row: Assertion, statement: Statement) -> bool:
@@ -247,6 +259,7 @@ class _Folding:
         self.changes = Changes()
         self.now = timezone.now()
         self.reason = ""
+        self.revisions: list[MemoryRevision] = []
 
     def run(self, timelines: Mapping[Key, Sequence[Assertion]]) -> None:
         self.rows = {row.pk: row for rows in timelines.values() for row in rows}
@@ -261,15 +274,17 @@ class _Folding:
             active = [row for row in rows if row.status in ACTIVE]
             line = fold(map(_to_said, active), single=any(row.single for row in active), attribute=attribute)
             found.append((line, self._match(line)))
-        closing = [(line, standing) for line, standing in found]
-        for line, standing in closing:
+        for line, standing in found:
             self._close_what_ended(line, standing)
         self._make(found)
         for line, standing in found:
             self._settle(line, standing)
         self._link(found)
+        pending = Review.objects.filter(scope=self.scope, status=Review.Status.PENDING)
+        self.has_reviews = pending.exists()
         for line, standing in found:
             self._review(line, standing)
+        MemoryRevision.objects.bulk_create(self.revisions)
 
     def _match(self, line: Timeline) -> dict[int, Memory | None]:
         """For each span (by its place), the memory that stood for it, if one did."""
@@ -505,6 +520,8 @@ class _Folding:
                         confidence=doubt.by.confidence,
                     )
                 )
+        if not rows and not self.has_reviews:
+            return
         Review.objects.bulk_create(rows, ignore_conflicts=True)
         keys = [said.key for span in line.spans for said in span.said] + [d.by.key for d in line.doubts]
         pending = Review.objects.filter(scope=self.scope, assertion__in=keys, status=Review.Status.PENDING)
@@ -516,17 +533,19 @@ class _Folding:
         self, memory: Memory, operation: str, old_text: str | None, new_text: str | None, reason: str, by: Said
     ) -> None:
         row = self.rows[by.key]
-        MemoryRevision.objects.create(
-            memory=memory,
-            event=self.event,
-            operation=operation,
-            old_text=old_text,
-            new_text=new_text,
-            reason=reason,
-            policy="request" if by.by_hand else self.policy,
-            message_ids=[row.message_id] if row.message_id is not None else [],
-            metadata=memory.metadata,
-            categories=memory.categories,
+        self.revisions.append(
+            MemoryRevision(
+                memory=memory,
+                event=self.event,
+                operation=operation,
+                old_text=old_text,
+                new_text=new_text,
+                reason=reason,
+                policy="request" if by.by_hand else self.policy,
+                message_ids=[row.message_id] if row.message_id is not None else [],
+                metadata=memory.metadata,
+                categories=memory.categories,
+            )
         )
         self.changes.operations.append((memory, operation))
 

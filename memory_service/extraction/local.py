@@ -72,7 +72,7 @@ _NEWS = re.compile(
 _TIMELESS = frozenset({"birthday", "born on"})  # the date is the value, not when it became true
 _CATEGORIES = {
     **dict.fromkeys(
-        "name birthday age nationality speaks hometown address email religion partner".split()
+        ["name", "birthday", "age", "nationality", "speaks", "hometown", "address", "email", "religion", "partner"]
         + ["lives in", "born in", "born on", "from", "grew up in", "marital status", "phone number"],
         "personal_details",
     ),
@@ -357,7 +357,9 @@ def _range(clause: str, said_at: datetime) -> tuple[datetime, datetime] | None:
 
 def _interval(times: list[TimeExpression], clause: str) -> tuple[datetime | None, datetime | None]:
     """When it became true and, for "from 2010 to 2015" and "until May", when it ended."""
-    if len(times) == 2 and re.fullmatch(r"\W*(?:to|until|till|and|through|-|–)?\W*", clause[times[0].end : times[1].start]):
+    if len(times) == 2 and re.fullmatch(
+        r"\W*(?:to|until|till|and|through|-|–)?\W*", clause[times[0].end : times[1].start]
+    ):
         return times[0].begin, times[1].finish if times[1].finish > times[0].begin else None
     if len(times) == 1 and re.match(r"(?:until|till)\b", times[0].text, re.IGNORECASE):
         return None, times[0].begin
