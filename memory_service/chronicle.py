@@ -139,15 +139,21 @@ def _name_subjects(scope: Scope, rows: Sequence[Assertion]) -> None:
     bare = {key for key in keys if " " not in key}
     kin = {key for key in keys if " " in key and "'s " in key}
     bare_of_kin = {key.rsplit(" ", 1)[1] for key in kin}
-    known = _known(scope, keys | bare_of_kin) | _speakers(scope, bare | bare_of_kin)
+    speakers = _speakers(scope, bare | bare_of_kin)
+    known = _known(scope, keys | bare_of_kin) | speakers
     fuller = _fuller(scope, (bare - known) | bare_of_kin)
     for row in rows:
         longer = fuller.get(row.subject_key, set())
+        name = row.subject_key.rsplit(" ", 1)[-1]
         if row.subject_key in bare - known and len(longer) == 1:
             row.subject_key = next(iter(longer))
+        elif (
+            row.subject_key in kin and name in speakers and row.message and subject_key(row.message.name or "") != name
+        ):
+            row.subject_key = name  # "my brother Tom", where Tom speaks for himself
     for key in kin - known:
         name = key.rsplit(" ", 1)[1]
-        if not fuller.get(name) and name in known and name not in _speakers(scope, {name}):
+        if not fuller.get(name) and name in known - speakers:
             Assertion.objects.filter(scope=scope, subject_key=name).update(subject_key=key)
 
 

@@ -20,6 +20,7 @@ Standing = Literal["open", "approved", "refused"]
 MIN_CONFIDENCE = 0.6  # of a statement, below which it ends nothing until a person agrees
 # "I moved last March", said in April, begins on 1 March; who said on the 10th to live elsewhere moved after that.
 SLIP = timedelta(days=62)
+FRESH = timedelta(days=2)  # "Correction: I am allergic to cashews" is of what was said yesterday, not last year
 REFINED = frozenset({"lives in", "stays in", "has", "owns", "studies at"})  # "Oslo" and "Oslo, Norway" are one value
 STRICT = frozenset({"likes", "eats", "drinks", "prefers"})  # who hates coffee ice cream may like coffee
 PLANS = frozenset({"plans", "wants to"})
@@ -170,9 +171,19 @@ def _affected(line: Timeline, said: Said, *, single: bool, attribute: str) -> li
     if said.corrects and said.instead_of:
         wrong = [span for span in holding if names(said.instead_of, span.value)]
         return ends + (wrong or [s for s in holding if single and not same_value(s.value, said.value)])
+    if said.corrects and not single:
+        return ends + _just_said(holding, said)
     if single and not _stands_beside(holding, said, refined=refined):
         ends += [span for span in holding if not same_value(span.value, said.value, refined=refined)]
     return ends
+
+
+def _just_said(holding: Sequence[Span], said: Said) -> list[Span]:
+    """What a correction takes back that does not say what: the other value that was said last, not long ago."""
+    others = [span for span in holding if not same_value(span.value, said.value)]
+    last = max(others, key=lambda span: max((s.said_at, s.key) for s in span.said), default=None)
+    fresh = last is not None and said.said_at - max(s.said_at for s in last.said) <= FRESH
+    return [last] if last is not None and fresh else []
 
 
 def _stands_beside(holding: Sequence[Span], said: Said, *, refined: bool) -> bool:
@@ -208,11 +219,10 @@ def _end(affected: Sequence[Span], said: Said, start: datetime) -> datetime:
         by_hand_at = span.by_hand_at
         if by_hand_at is not None and said.said_at <= by_hand_at and not said.by_hand:
             continue  # who wrote it by hand knew better than what had been said till then
-        takes_back = said.polarity == "never" or (said.corrects and span.polarity == "holds")
         span.ended_by = said
-        if takes_back:
+        if said.polarity == "never" or (said.corrects and said.polarity == span.polarity == "holds"):
             span.retracted, span.end = True, span.start
-            if said.polarity == "holds" and said.corrects:
+            if said.polarity == "holds":
                 start = min(start, span.start)
         else:
             span.end = max(start, span.start)

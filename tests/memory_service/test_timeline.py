@@ -91,6 +91,23 @@ def test_a_denial_takes_back_and_is_ended_by_its_opposite() -> None:
     assert show(never.spans)[0] == ("Paris", "holds", 0, 0, True)
 
 
+def test_a_correction_of_one_of_several_takes_back_what_was_said_last_and_lately() -> None:
+    wrong = [said(1, -50, "eggs"), said(2, 0, "walnuts"), said(3, 1, "cashews", corrects=True)]
+    spans = show(fold(wrong, single=False, attribute="is allergic to").spans)
+    assert [(v, e, r) for v, _, _, e, r in spans] == [
+        ("eggs", None, False),
+        ("walnuts", 0, True),
+        ("cashews", None, False),
+    ]
+    late = [said(1, 0, "walnuts"), said(2, 30, "cashews", corrects=True)]
+    assert all(span.end is None for span in fold(late, single=False, attribute="is allergic to").spans)
+
+
+def test_what_does_not_hold_any_more_is_no_mistake_though_it_is_called_a_correction() -> None:
+    line = fold([said(1, 0, "tea"), said(2, 9, "tea", "ended", corrects=True)], single=False, attribute="likes")
+    assert show(line.spans)[0] == ("tea", "holds", 0, 9, False)
+
+
 def test_a_silent_ending_leaves_no_span() -> None:
     line = fold([said(1, 0, "Lisbon"), said(2, 9, "Lisbon", "ended", silent=True)], single=True)
     assert show(line.spans) == [("Lisbon", "holds", 0, 9, False)]
