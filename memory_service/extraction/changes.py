@@ -17,7 +17,7 @@ from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIO
 Reader = Callable[[Clause], Iterator[Statement]]
 
 _HAPPENED = ("past", "perfect")
-_PLACE = r"(?:(?:the|a|an|my|our)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
+_PLACE = r"(?:(?:the|a|an)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
 _HOME = r"(?:the\s+)?(?:countryside|city\s+cent(?:re|er)|suburbs|city|coast|village)\b(?:\s+of\s+[A-Z]\w+)?|abroad"
 _FROM_TO = re.compile(
     rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in)\b\s*)*"
@@ -128,6 +128,9 @@ def _clean(value: str) -> str:
 
 
 def _worked(clause: Clause) -> Iterator[Statement]:
+    if (way := re.match(r"\s*(?P<way>from home|remotely|nights|part[- ]time|full[- ]time|freelance|night shifts|in shifts)\b", clause.rest, re.IGNORECASE)) and clause.form in ("present", "ing", "used"):
+        yield state(clause, "works", way["way"], way.end(), confidence=0.85)
+        return
     m = re.match(r"\s*(?P<how>at|for|as|in|with)\s+", clause.rest, re.IGNORECASE)
     if m is None or clause.form in ("future", "perfect"):
         return
@@ -197,7 +200,7 @@ def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
     drink = re.match(DRINKS, value, re.IGNORECASE)
     first = "drinks" if drink else "practises"
     yield state(clause, first, value, begin + len(value), polarity="ended", confidence=0.85)
-    others = "eats|uses" if drink else "plays|eats|drinks|uses|does regularly|is learning|collects"
+    others = "does regularly" if drink else "plays|eats|drinks|does regularly|is learning"
     yield from _ended(clause, others, value, begin + len(value))
 
 
@@ -222,7 +225,9 @@ def _gave(clause: Clause) -> Iterator[Statement]:
         return
     if m := re.match(r"\s*up\s+(?:on\s+)?", clause.rest, re.IGNORECASE):
         yield from _gave_up(clause, m.end())
-    elif m := re.match(r"\s*away\s+(?:my|our)\s+(?:old\s+)?", clause.rest, re.IGNORECASE):
+    elif m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE):
+        yield from _parted(clause, m.end())
+    elif m := re.match(r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)", clause.rest, re.IGNORECASE):
         yield from _parted(clause, m.end())
 
 
@@ -244,6 +249,8 @@ def _quit(clause: Clause) -> Iterator[Statement]:
         return
     if re.match(rf"\s*(?:{_JOB}|work|working)\b|\s*(?:[.,!;]|$|last\b|yesterday|today|in\b|because|and\b)", clause.rest, re.IGNORECASE):
         yield from _lost_work(clause, 0)
+    elif m := re.match(r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|course|studies|doctorate|apprenticeship))\b", clause.rest, re.IGNORECASE):
+        yield state(clause, "studies", m["what"], m.end(), polarity="ended", confidence=0.9)
     elif re.match(r"\s*(?:as|from|at)\s", clause.rest, re.IGNORECASE):
         yield from _lost_work(clause, 0)
     elif m := re.match(rf"\s*(?P<value>{_PLACE})", clause.rest):
@@ -380,7 +387,7 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     if begin is None:
-        m = re.match(r"\s*(?:my|our|the)\s+(?:old\s+|beloved\s+)?", clause.rest, re.IGNORECASE)
+        m = re.match(r"\s*(?:my|our|the|his|her|their)\s+(?:old\s+|beloved\s+)?", clause.rest, re.IGNORECASE)
         if m is None:
             return
         begin = m.end()
@@ -390,13 +397,13 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
     value = value_of(clause.rest[begin:], "noun")
     if not value:
         return
-    said = _until_time(re.sub(r"\s+(?:to|for|on|at|after)\s.*$", "", value))
+    said = _until_time(re.sub(r"\s+(?:to|for|on|at|after|away)\b.*$", "", value))
     if clause.lemma in ("lose",) and not re.search(rf"\b(?:{PETS}|{THINGS}|{KIN})\b", said, re.IGNORECASE):
         return
     upto = begin + len(value)
     pet = re.search(rf"\b(?:{PETS})\b", said, re.IGNORECASE)
     yield state(clause, "has" if pet else "owns", said, upto, polarity="ended", confidence=0.9)
-    yield from _ended(clause, "owns" if pet else "has|drives|runs|uses", said, upto)
+    yield from _ended(clause, "owns" if pet else "has|drives", said, upto)
     if clause.lemma == "trade" and (new := re.search(r"\bfor\s+(?P<new>an?\s+.+)$", value)):
         yield state(clause, "owns", new["new"], upto, polarity="holds")
 
@@ -442,10 +449,11 @@ def _studied(clause: Clause) -> Iterator[Statement]:
 
 def _graduated(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
-        m = re.match(r"\s*(?:(?:from|with|in|at)\s+)?", clause.rest, re.IGNORECASE)
+        m = re.match(r"(?:\s+(?:from|with|in|at)\b)?", clause.rest, re.IGNORECASE)
         value = value_of(clause.rest[m.end() :], "event") if m else None
         if value is not None and m:
-            upto = m.end() + len(value) if value else len(clause.rest[: m.end()].rstrip())
+            value = value.strip()
+            upto = m.end() + 1 + len(value) if value else len(clause.rest[: m.end()].rstrip())
             where = _clean(_until_time(value)) if value else None
             named = where if where and "from" in m[0] else None
             yield state(clause, "studied", f"graduated {m[0].strip()} {where}".strip() if where else "graduated", upto, polarity="holds", confidence=0.9)
@@ -552,8 +560,8 @@ def _died(clause: Clause) -> Iterator[Statement]:
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
     if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
-        value = clause.subject.removeprefix(f"{clause.owner}'s ")
-        yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=clause.owner)
+        owner, _, value = clause.subject.rpartition("'s ")
+        yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=owner or clause.owner)
 
 
 def _recovered(clause: Clause) -> Iterator[Statement]:
@@ -575,7 +583,7 @@ def _being(clause: Clause) -> Iterator[Statement]:
         yield from _is_named(clause)
 
 
-_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)\s*$")
+_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))")
 _MATES = frozenset("wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée".split())
 
 
@@ -586,6 +594,9 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
     if m is None or kin is None or re.fullmatch(NATIONALITIES, m["name"]):
         return
     what = kin["kin"]
+    if clause.subject.endswith("best friend"):
+        yield state(clause, "best friend", m["name"], m.end(), confidence=0.9, subject=kin["owner"].removesuffix("'s best"), single=True)
+        return
     attribute = "partner" if what in _MATES else "boss" if what in ("boss", "manager") else "name"
     subject = clause.subject if attribute == "name" else kin["owner"]
     yield state(clause, attribute, m["name"], m.end(), confidence=0.95, subject=subject, single=True)

@@ -51,7 +51,9 @@ _ADJECTIVES = frozenset(
     "married retired divorced engaged separated interested settled finished called named dated left found known".split()
 )
 
-_NAME = r"(?-i:[A-Z][a-zé'-]*[a-zé](?:\s[A-Z][a-z]+)?)"
+_CAPITAL = "[A-ZÀ-ÖØ-ÞĀĆČĎĐĒĞĪİŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽ]"
+_NAME_WORD = rf"{_CAPITAL}[^\W\d_]+(?:-[^\W\d_]+|'(?!s\b)[^\W\d_]{{2,}})*"
+_NAME = rf"(?-i:(?:(?:Mr|Mrs|Ms|Dr)\.?\s)?{_NAME_WORD}(?:\s{_NAME_WORD})?)"
 _KIN_ADJECTIVE = r"(?:(?:older|younger|little|big|oldest|youngest|eldest|twin|late|best|old|half|elder|new|ex|step|two|three)[ -])*"
 _KIN_NOUN = (
     rf"(?:{KIN}|{PETS}|(?:best )?friend|boss|neighbou?r|roommate|flatmate|housemate|colleague|co-?worker|manager|"
@@ -64,6 +66,7 @@ OPENER = (
     r"unfortunately|luckily|sadly|lately|recently|currently|today|these days|nowadays|right now|at the moment|"
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
+    r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|update on me|for the record|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
     r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
@@ -134,6 +137,7 @@ class Clause:
     keep: str = ""
     stand: bool = False  # "can't stand"
     owner: str = ""  # the speaker
+    also: bool = False
 
     @property
     def subject(self) -> str:
@@ -216,6 +220,7 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, owner: str, b
         keep=keep[0].lower() if keep else "",
         stand=stand,
         owner=owner,
+        also="also" in said,
     )
 
 

@@ -146,15 +146,20 @@ def _single(relation: str) -> bool:
     return bool(_ONE_AT_A_TIME.search(relation)) and not _MANY.search(relation)
 
 
-_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
+_TIME_WORD = r"every\s+(?:other\s+)?(?:\w+day|week|month|morning|evening)|(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 _DATA_NOUN = words(
     """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
     link key owner lead host venue location date time name size capital title id token branch address codeword limit target
     quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
 )
 _EVERYDAY = re.compile(
-    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and [A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
+    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and [A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is\s+(?:now\s+)?(?:planned|scheduled|set|booked|due)(?:\s+for)?|is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
     rf"(?:(?P<when>(?i:{_TIME_WORD}).*)|(?P<where>(?:in|at)\s+(?:room\s|the\s(?!moment|same|middle|end|way)|[A-Z]|\d).*)|(?P<value>\S.*))$"
+)
+# "Choir practice is every Monday": a thing without an article, where it comes again and again.
+_REGULAR = re.compile(
+    r"(?:[Ff]rom\s+(?:this|next|\w+)\s+(?:\w+\s+)?on,?\s+)?(?P<owner>[A-Z]\w+(?='s\s))?(?:'s\s+)?(?P<what>[A-Za-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|is now)\s+(?:now\s+)?"
+    r"(?P<when>every\s+(?:other\s+)?(?:\w+day|week|month|morning|evening).*|on\s+\w+days\b.*)(?P<where>)(?P<value>)$"
 )
 _DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[\w ]+)?$", re.IGNORECASE)
 
@@ -165,6 +170,7 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     begin = lead.end() if lead else 0
     body = sentence[begin:].rstrip()
     m = _EVERYDAY.match(body) if len(body) <= 160 else None
+    m = m or (_REGULAR.match(body) if len(body) <= 160 else None)
     if m is None or _PRONOUN.search(m["what"]) or re.search(r"\b(?:if|would|could|might|may be|not|n't|who|which|that|one|thing|only|same|way|reason|problem|best|most)\b", m["what"]):
         return None
     what = m["what"].lower() if m["what"][1:].islower() else m["what"]
@@ -189,7 +195,7 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     value = re.sub(r"^(?:on|at|in)\s+", "", value) if attribute in ("time", "date", "place") else value
     end = offset + begin + m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)
     end = offset + begin + len(body[: body.find(value, m.start("copula")) + len(value)])
-    recurring = bool(re.search(r"days\b", value)) or (attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None)
+    recurring = bool(re.search(r"days\b|^every", value)) or (attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None)
     subject = f"{m['owner']}'s {what}" if m["owner"] else f"the {what}"
     return Statement(text[:1].upper() + text[1:], subject, attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
 

@@ -17,7 +17,7 @@ HYPOTHETICAL = re.compile(
     re.IGNORECASE,
 )
 REPORTED = re.compile(
-    r"\b(?:said|says?|saying|told|tells?|asked|asks|thinks|thought|claims?|"
+    r"\b(?:said(?! (?:no|yes)\b)|says?|saying|told|tells?|asked|asks|thinks|thought|claims?|"
     r"claimed|believes?|believed|according|quot(?:e|es|ed|ing)|wrote|"
     r"texted|"
     r"heard|reads?|replied|joked|lyrics?|dreamt|dreamed|assumed?|assumes|guess|forgot)\b",

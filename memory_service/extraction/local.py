@@ -312,6 +312,8 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
         valid_at, valid_until = span or _interval(times, clause)
         if span and polarity == "ended":
             polarity = "holds"  # it held then, and we know until when
+        elif statement.was and polarity == "ended" and len(times) == 1 and valid_at and times[0].finish <= message.said_at:
+            polarity, valid_until = "holds", times[0].finish
         told = annotate(said, find_time_expressions(said, reference=message.said_at)) if times else said
         if times and value:
             value = value if statement.attribute == "date" else _without_time(value, message.said_at) or value

@@ -26,6 +26,13 @@ _KIN_NAME = re.compile(
     rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS})s'? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
     re.IGNORECASE,
 )
+# "My blue bike was stolen": it is had no longer.
+_LOST = re.compile(
+    rf"(?P<what>(?:(?!is\b|was\b|has\b|got\b)[\w-]+\s+){{0,2}}?(?!{KIN}\b)[\w-]+)\s+(?:(?:was|were|got|has been|is)\s+(?:just\s+)?(?:stolen|gone|destroyed|totalled|scrapped|sold|dead|lost)|"
+    r"broke down for good|drowned|burned down|died|ran away|went missing)\b",
+    re.IGNORECASE,
+)
+_HOME = re.compile(rf"(?:(?:new|current|little|tiny)\s+)*(?:flat|apartment|house|home|place){_IS}in\s+(?=(?-i:[A-Z]))", re.IGNORECASE)
 _NO_VALUE = re.compile(
     r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|safe|full|killing|"
     r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|in the shop|wonderful|lovely|supportive|"
@@ -50,6 +57,12 @@ def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_nam
         return _own(body, m, start, body_start, speaker, f"favourite {what}", "noun", 0.9, shown=f"favourite {what}")
     if m := _KIN_NAME.match(body):
         return _own(body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s"))
+    if m := _LOST.match(body):
+        value = m["what"]
+        text = from_third(f"{speaker}'s {m[0].strip()}", speaker)
+        return Statement(text, speaker, "owns", value, start, body_start + m.end(), 0.85, "ended")
+    if m := _HOME.match(body):
+        return _own(body, m, start, body_start, speaker, "lives in", "place", 0.85)
     m = _PLAIN.match(body)
     if m is None:
         return None

@@ -196,7 +196,8 @@ def _under_way(clause: Clause) -> Iterator[Statement]:
     rest, lemma = clause.rest, clause.lemma
     ahead = _TIME_AHEAD.search(rest[:160])
     polarity: Polarity = "ended" if clause.denied else "holds"
-    if clause.denied and not (ahead or _AFTER_ALL.search(rest[:160]) or lemma in ("move", "go")):
+    after_all = clause.denied and bool(_AFTER_ALL.search(rest[:160]))
+    if clause.denied and not (ahead or after_all or lemma in ("move", "go")):
         return
     if lemma == "get" and re.match(r"\s*(?:married|divorced|a\s+(?:dog|cat|puppy|kitten|new)\b)", rest):
         yield from _plan(clause, lemma, 0, polarity=polarity)
@@ -204,9 +205,11 @@ def _under_way(clause: Clause) -> Iterator[Statement]:
         if re.match(r"\s*(?:\w+\s+)?(?:to|abroad|on|back|for|camping|hiking|skiing)\b", rest) and (ahead or _TELLING.search(rest[:80])):
             if not re.match(r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|through|back\s+and)", rest):
                 yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
+    elif lemma == "come" and ahead:
+        yield from _plan(clause, lemma, 0, polarity=polarity)
     elif lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest):
         yield from _plan(clause, lemma, 0, polarity=polarity)
-    elif ahead and lemma in _DEEDS and not _WEAK.match(f"{lemma} {rest}"):
+    elif (((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry")) and not _WEAK.match(f"{lemma} {rest}"):
         yield from _plan(clause, lemma, 0, polarity=polarity)
 
 
@@ -309,7 +312,7 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
 
 
 _NOW = re.compile(r"\s+(?:now|from now on|these days|instead)\b", re.IGNORECASE)
-_THING = r"(?:(?:my|our|the)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"
+_THING = r"(?:(?:my|our|the|(?P<owner>(?-i:[A-Z])\w+)'s)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"
 _FELL = re.compile(
     rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:fell|fallen)\s+through|(?:was|were|got|has\s+been|have\s+been|is|are|is\s+now|'s\s+been)\s+(?:cancel+ed|called\s+off|off|scrapped)\b(?!\s+the)"
     r"|didn't\s+(?:happen|work\s+out|take\s+place|go\s+ahead)|isn't\s+happening|is\s+not\s+happening|never\s+happened|won't\s+happen|is\s+no\s+longer\s+happening)(?:\s+(?:after\s+all|anymore|this\s+year))?",
@@ -332,6 +335,7 @@ def read_fallen(plain: str, start: int, end: int, speaker: str) -> list[Statemen
     text = re.sub(r"^(?:my|our)\b", f"{speaker}'s", text, flags=re.IGNORECASE)
     if re.search(r"\boff$", m[0]) and not re.match(r"\s*(?:my|our|the)\b", m[0], re.IGNORECASE):
         return []
+    speaker = m["owner"] or speaker
     ended = Statement(text, speaker, "plans", m["what"], begin, m.end(), 0.85, "ended")
     return [ended, Statement(text, speaker, "does regularly", m["what"], begin, m.end(), 0.85, "ended", silent=True)]
 

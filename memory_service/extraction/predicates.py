@@ -52,7 +52,7 @@ _BE = (
     _rule(rf"{_ARTICLE}(?:now )?(?=(?:strict |lifelong |committed |fully |mostly )?{DIETS}\b)", "diet", 0.95, "diet"),
     _rule(r"(?:originally |actually )?from (?=(?-i:(?:the )?[A-Z]))", "from", 0.9, "place"),
     _rule(r"(?:currently |now |still )?(?:based|situated|settled) (?:in|near|at|out of) ", "lives in", 0.9, "place"),
-    _rule(rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$))))", "age", 0.95, "age"),
+    _rule(rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$|and\b|today\b))))", "age", 0.95, "age"),
     _rule(r"(?:not )?(?:in a relationship with|dating|seeing) (?=(?-i:[A-Z]))", "partner", 0.85, "short"),
     _rule(r"(?:happily |newly |now |still |recently )?(?=(?:single|widowed|separated|divorced|married|engaged)\b)", "marital status", 0.9, "marital"),
     _rule(r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|paternity|sick) leave)\b)", "employment", 0.9, "state"),
@@ -96,6 +96,7 @@ _HAVE = (
         0.9,
         "having",
     ),
+    _rule(r"(?=an? (?:[a-z-]+ ){0,2}(?-i:[A-Z](?!onday|uesday|ednesday|hursday|riday|aturday|unday)[a-z]+)(?! (?:question|meeting|class|exam|test|party)))", "has", 0.8, "having"),
 )
 _LIKE = (_rule("", "likes", 0.85, "liking"),)
 _HATE = (_rule("", "likes", 0.85, "liking", dislike=True),)
@@ -126,13 +127,16 @@ _STATES: dict[str, tuple[Rule, ...]] = {
     "train": (_rule(r"for ", "is training for", 0.8, "activity"),),
     "major": (_rule(r"in ", "studies", 0.9, "activity"),),
     "collect": (_rule("", "collects", 0.85, "liking"),),
-    "drive": (_rule(r"(?=an? |my )", "drives", 0.85),),
+    "drive": (_rule(r"(?=an? |my )", "drives", 0.85), _rule(r"(?=\s*(?:[.,!;]|$|and\b|any))", "drives", 0.85, "habit")),
     "suffer": (_rule(r"from ", "suffers from", 0.9),),
     "practise": (_rule("", "practises", 0.85, "activity"),),
     "practice": (_rule("", "practises", 0.85, "activity"),),
     "smoke": (_rule("", "smokes", 0.85, "habit"),),
     "eat": (_rule("", "eats", 0.85, "food"),),
     "drink": (_rule("", "drinks", 0.85, "food"),),
+    "keep": (_rule(rf"(?=(?:{NUMBER} )?(?:[\w'-]+ ){{0,2}}?{PETS}\b)", "has", 0.85, "having"),),
+    "do": (_rule(r"(?=(?:an?|my) (?:[\w'-]+ ){0,2}?(?:phd|degree|masters?|master's|bachelor's|apprenticeship|doctorate|internship)\b)", "studies", 0.85, "noun"),),
+    "go": (_rule(r"to (?=(?:the )?(?:[\w'-]+ ){0,3}(?:kindergarten|nursery|preschool|school|college|university|uni)\b)", "studies at", 0.8, "noun"),),
     "watch": (_rule(r"", "watches", 0.75, "liking", speaker=True),),
     "wear": (_rule(r"(?=glasses|contact|a hearing|a wheelchair|hearing)", "wears", 0.8),),
     "celebrate": (_rule("", "celebrates", 0.8, "liking", speaker=True),),
@@ -146,7 +150,7 @@ _STATES: dict[str, tuple[Rule, ...]] = {
             r"squash|padel|bridge))",
             "plays",
             0.85,
-            "activity",
+            "noun",
         ),
     ),
     "love": _LIKE,
@@ -190,11 +194,17 @@ def read_state(clause: Clause) -> list[Statement]:
 
 
 def _apply(clause: Clause, rule: Rule, m: re.Match[str]) -> Iterator[Statement]:
+    attribute = rule.attribute
+    if attribute == "marital status":
+        if polarity := _polarity(clause, rule, ""):
+            yield from _marital(clause, m.end(), polarity)
+        return
     value = value_of(clause.rest[m.end() :], rule.check)
     if value is None:
         return
     upto = m.end() + len(value)
-    attribute = rule.attribute
+    if attribute == "age":
+        value = re.sub(r"\s+(?:today|now|already|yesterday|last|this|in|on)\b.*$", "", value)
     if clause.lemma in _PLAIN_HABITS and not clause.denied and clause.form == "present":
         if not (_TRAIT.search(clause.rest[: upto + 12]) or clause.keep):
             return
@@ -205,8 +215,6 @@ def _apply(clause: Clause, rule: Rule, m: re.Match[str]) -> Iterator[Statement]:
         return
     if attribute == "works as":
         yield from _occupation(clause, value, m.end(), upto, polarity, rule.confidence)
-    elif attribute == "marital status":
-        yield from _marital(clause, m.end(), polarity)
     elif attribute == "lives with" and re.match(r"(?:my |the )?(?:parents|family)\b", value):
         yield state(clause, attribute, value, upto, confidence=rule.confidence, polarity=polarity)
     else:
@@ -261,7 +269,7 @@ def _occupation(
 
 def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Statement]:
     """ "married to Sara", "engaged", "divorced from Tom"."""
-    m = re.match(r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|from)\s+(?P<partner>(?:(?:my|an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|in\b|with\b))", clause.rest[begin:], re.IGNORECASE)
+    m = re.match(r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|in\b|with\b))", clause.rest[begin:], re.IGNORECASE)
     if m is None or re.search(r"^\s*with\b", clause.rest[begin + m.end() :]) and m["status"].lower() in ("single", "separated", "engaged"):
         return
     upto = begin + (m.end("partner") if m["partner"] else m.end("status"))

@@ -170,7 +170,8 @@ class _Reader:
                 kept_text = kept
             text = statement.text + ("" if kept[0] in " ,;:" else " ") + third_person_of(kept_text, self.speaker)
             told.append(replace(statement, text=" ".join(text.split()).rstrip(" .!,"), end=statement.end + len(kept)))
-        return told
+        moved = {old.end: new.end for old, new in zip(found, told, strict=True) if old.end != new.end}
+        return [replace(s, end=moved.get(s.end, s.end)) if s.silent else s for s in told]
 
     def _fact(self, start: int, end: int) -> Statement | None:
         sentence = self.plain[start:end]
@@ -251,6 +252,8 @@ class _Reader:
             own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
+            if own and own.attribute == "owns":
+                return [own, replace(own, attribute="has", silent=True), replace(own, attribute="drives", silent=True)], None
             return ([own] if own else []), None
         if head.ellipsis:
             if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):

@@ -25,12 +25,12 @@ BOUNDARY = re.compile(
     r"he|he's|she|she's|that|that's|this|these|those|you|there|then|just|"
     r"also|even|now|always|never|have|has|had|am|is|are|was|were|want|"
     r"would|can|can't|could|will|got|get|"
-    rf"(?:{_FINITE})\b|eats|drinks|works|lives|goes|does|speaks|owns|drives|loves|likes|hates|teaches|"
+    rf"(?:{_FINITE})\b|eats|drinks|eat|drink|works|lives|goes|does|speaks|owns|drives|loves|likes|hates|teaches|"
     r"love|hate|enjoy|like|live|work|play|speak|used|don't|not|how|what|"
     r"think|feel|try|try to|started|teach|own|allergic|from)"
     r"|that\s+(?:i|i'm|i've|my|it|we|he|she|they|you|is|are|was|has|have)|"
     r"i|i'm|i've|we|we're|it's|it|they|he|she)(?=\s|$|[,.!?;'])"
-    r"|\s+as\s+well\b|[^\w\s,.'’&/%+#$€£°@-])",
+    r"|\s+as\s+well\b|[^\w\s,.'’&/%+#$€£°@:-])",
     re.IGNORECASE,
 )
 _ITEM = (
