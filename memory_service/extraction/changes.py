@@ -20,7 +20,7 @@ _HAPPENED = ("past", "perfect")
 _PLACE = r"(?:(?:the|a|an)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
 _HOME = r"(?:the\s+)?(?:countryside|city\s+cent(?:re|er)|suburbs|city|coast|village)\b(?:\s+of\s+[A-Z]\w+)?|abroad"
 _FROM_TO = re.compile(
-    rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in)\b\s*)*"
+    rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in(?!\s+(?-i:[A-Z])))\b\s*)*"
     rf"(?:from\s+(?P<from>{_PLACE})\s*,?\s*)?"
     rf"(?:(?:back\s+|over\s+|out\s+|up\s+|down\s+)?(?:to|into|in)\s+(?P<to>{_PLACE}|{_HOME})\s*)?"
     rf"(?:,?\s*(?:away\s+)?from\s+(?P<late>{_PLACE}))?",
@@ -100,8 +100,14 @@ def _trailing_time(rest: str) -> int:
 
 
 _JOB = r"(?:(?:my|a|an|the|his|her|their|this|our)\s+)?(?:(?:new|current|old|first|own|full-time|part-time|day|dream|summer)\s+)*(?:job|position|role|post|gig)"
-_EMPLOYER = re.compile(r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|about\b|a\s)[\w&'’.-]+){0,5})", re.IGNORECASE)
-_ROLE = re.compile(r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})", re.IGNORECASE)
+_EMPLOYER = re.compile(
+    r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|about\b|a\s)[\w&'’.-]+){0,5})",
+    re.IGNORECASE,
+)
+_ROLE = re.compile(
+    r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})",
+    re.IGNORECASE,
+)
 
 
 def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | None = None) -> Iterator[Statement]:
@@ -111,7 +117,11 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     upto = begin + len(value)
     employer, role = _EMPLOYER.search(rest, begin, upto), _ROLE.search(rest, begin, upto)
     where = as_name or (employer["value"] if employer else None)
-    if where and re.match(r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|least|first)\b", where, re.IGNORECASE):
+    if where and re.match(
+        r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|least|first)\b",
+        where,
+        re.IGNORECASE,
+    ):
         where = None
     polarity = "ended" if ended else "holds"
     text = clause.tell(rest[:upto])
@@ -119,7 +129,15 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
         yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)  # type: ignore[arg-type]
     if role:
         told = None if not where else f"{clause.subject} {'worked' if ended else 'works'} as {role[0][3:].strip()}"
-        yield state(clause, "works as", without_article(role["value"]), upto, polarity=polarity, confidence=0.9, text=told or text)  # type: ignore[arg-type]
+        yield state(
+            clause,
+            "works as",
+            without_article(role["value"]),
+            upto,
+            polarity=polarity,
+            confidence=0.9,
+            text=told or text,
+        )  # type: ignore[arg-type]
 
 
 def _clean(value: str) -> str:
@@ -128,7 +146,13 @@ def _clean(value: str) -> str:
 
 
 def _worked(clause: Clause) -> Iterator[Statement]:
-    if (way := re.match(r"\s*(?P<way>from home|remotely|nights|part[- ]time|full[- ]time|freelance|night shifts|in shifts)\b", clause.rest, re.IGNORECASE)) and clause.form in ("present", "ing", "used"):
+    if (
+        way := re.match(
+            r"\s*(?P<way>from home|remotely|nights|part[- ]time|full[- ]time|freelance|night shifts|in shifts)\b",
+            clause.rest,
+            re.IGNORECASE,
+        )
+    ) and clause.form in ("present", "ing", "used"):
         yield state(clause, "works", way["way"], way.end(), confidence=0.85)
         return
     m = re.match(r"\s*(?P<how>at|for|as|in|with)\s+", clause.rest, re.IGNORECASE)
@@ -159,13 +183,27 @@ def _started(clause: Clause) -> Iterator[Statement]:
             yield state(clause, "did", "start a new job", m.end(), polarity="holds")
     elif re.match(r"\s*(?:at|with|as|for)\s", rest, re.IGNORECASE):
         yield from employed(clause, 0)
-    elif m := re.match(r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|startup|shop|bakery|charity|agency)\b)", rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|startup|shop|bakery|charity|agency)\b)",
+        rest,
+        re.IGNORECASE,
+    ):
         value = value_of(rest[m.end() :], "noun")
         if value:
             yield state(clause, "runs", "a " + value, m.end() + len(value), polarity="holds")
-    elif m := re.match(r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|grad school)\b(?:\s+(?:at|in)\s+)?)", rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|grad school)\b(?:\s+(?:at|in)\s+)?)",
+        rest,
+        re.IGNORECASE,
+    ):
         value = value_of(rest[m.end() :], "event") or m["school"]
-        yield state(clause, "studies at", value, max(m.end(), m.end() + len(value) if value in rest[m.end() :] else 0), polarity="holds")
+        yield state(
+            clause,
+            "studies at",
+            value,
+            max(m.end(), m.end() + len(value) if value in rest[m.end() :] else 0),
+            polarity="holds",
+        )
     else:
         yield from _took_up(clause, re.match(r"\s*(?:to\s+|doing\s+)?", rest).end())  # type: ignore[union-attr]
 
@@ -180,8 +218,16 @@ def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
                 yield state(clause, found.attribute or "", found.value, upto, polarity="holds", confidence=0.85)
                 return
     value = value_of(clause.rest[begin:], "activity")
-    if value and re.match(r"[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)", value, re.IGNORECASE):
-        if not re.match(r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|crying|laughing)\b", value, re.IGNORECASE):
+    if value and re.match(
+        r"[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)",
+        value,
+        re.IGNORECASE,
+    ):
+        if not re.match(
+            r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|crying|laughing)\b",
+            value,
+            re.IGNORECASE,
+        ):
             yield state(clause, "practises", value, begin + len(value), polarity="holds", confidence=0.8)
 
 
@@ -195,7 +241,7 @@ def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
             yield state(clause, found.attribute or "", found.value, upto, polarity="ended", confidence=0.9)
             return
     value = value_of(clause.rest[begin:], "activity")
-    if not value or re.match(r"(?:on\b|my\b|the\b|trying|hope|by\b|at\b|in\b|for\b|to\b)", value, re.IGNORECASE):
+    if not value or re.match(r"\s*(?:on\b|my\b|the\b|trying|hope|by\b|at\b|in\b|for\b|to\b)", value, re.IGNORECASE):
         return
     drink = re.match(DRINKS, value, re.IGNORECASE)
     first = "drinks" if drink else "practises"
@@ -206,7 +252,20 @@ def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
 
 def _habit(inner: Clause) -> Iterator[Statement]:
     """What a habit's verb says of itself, also where it would be too little to remember ("drinks coffee")."""
-    attribute = {"eat": "eats", "drink": "drinks", "smoke": "smokes", "play": "plays", "watch": "watches", "use": "uses", "drive": "drives", "collect": "collects", "practise": "practises", "practice": "practises", "learn": "is learning", "take": "takes"}.get(inner.lemma)
+    attribute = {
+        "eat": "eats",
+        "drink": "drinks",
+        "smoke": "smokes",
+        "play": "plays",
+        "watch": "watches",
+        "use": "uses",
+        "drive": "drives",
+        "collect": "collects",
+        "practise": "practises",
+        "practice": "practises",
+        "learn": "is learning",
+        "take": "takes",
+    }.get(inner.lemma)
     if attribute:
         value = value_of(inner.rest, "habit")
         if value is not None:
@@ -227,7 +286,11 @@ def _gave(clause: Clause) -> Iterator[Statement]:
         yield from _gave_up(clause, m.end())
     elif m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE):
         yield from _parted(clause, m.end())
-    elif m := re.match(r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)", clause.rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)",
+        clause.rest,
+        re.IGNORECASE,
+    ):
         yield from _parted(clause, m.end())
 
 
@@ -237,7 +300,13 @@ def _took(clause: Clause) -> Iterator[Statement]:
             yield from _took_up(clause, m.end())
         elif m := re.match(rf"\s*{_JOB}\b", clause.rest, re.IGNORECASE):
             yield from employed(clause, m.end())
-    elif clause.form in ("present", "ing") and (m := re.match(r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)", clause.rest, re.IGNORECASE)):
+    elif clause.form in ("present", "ing") and (
+        m := re.match(
+            r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)",
+            clause.rest,
+            re.IGNORECASE,
+        )
+    ):
         value = value_of(clause.rest, "noun")
         if value:
             yield state(clause, "takes", value, len(value))
@@ -247,9 +316,17 @@ def _quit(clause: Clause) -> Iterator[Statement]:
     """ "quit my job at Acme", "quit smoking", "quit Acme"."""
     if clause.form not in _HAPPENED or clause.denied:
         return
-    if re.match(rf"\s*(?:{_JOB}|work|working)\b|\s*(?:[.,!;]|$|last\b|yesterday|today|in\b|because|and\b)", clause.rest, re.IGNORECASE):
+    if re.match(
+        rf"\s*(?:{_JOB}|work|working)\b|\s*(?:[.,!;]|$|last\b|yesterday|today|in\b|because|and\b)",
+        clause.rest,
+        re.IGNORECASE,
+    ):
         yield from _lost_work(clause, 0)
-    elif m := re.match(r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|course|studies|doctorate|apprenticeship))\b", clause.rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|course|studies|doctorate|apprenticeship))\b",
+        clause.rest,
+        re.IGNORECASE,
+    ):
         yield state(clause, "studies", m["what"], m.end(), polarity="ended", confidence=0.9)
     elif re.match(r"\s*(?:as|from|at)\s", clause.rest, re.IGNORECASE):
         yield from _lost_work(clause, 0)
@@ -273,7 +350,9 @@ def _lost_work(clause: Clause, begin: int) -> Iterator[Statement]:
     if where and re.match(r"(?:the\s+|my\s+)?(?:job|position|work)\b|good\b", where, re.IGNORECASE):
         where = None
     if role and not where:
-        yield state(clause, "works as", without_article(role["value"]), upto, polarity="ended", text=text, confidence=0.9)
+        yield state(
+            clause, "works as", without_article(role["value"]), upto, polarity="ended", text=text, confidence=0.9
+        )
         return
     yield state(clause, "works at", where, upto, polarity="ended", text=text, confidence=0.9)
     if where is None:
@@ -293,13 +372,21 @@ def _left(clause: Clause) -> Iterator[Statement]:
         return
     if re.match(rf"\s*{_JOB}\b", clause.rest, re.IGNORECASE):
         yield from _lost_work(clause, 0)
-    elif m := re.match(r"\s*(?:my|our)\s+(?P<kin>husband|wife|partner|boyfriend|girlfriend)\b", clause.rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?:my|our)\s+(?P<kin>husband|wife|partner|boyfriend|girlfriend)\b", clause.rest, re.IGNORECASE
+    ):
         yield state(clause, "partner", None, m.end(), polarity="ended")
-    elif m := re.match(r"\s*(?:the\s+)?(?=(?:[\w-]+\s+){0,2}(?:club|team|band|choir|group|church|league|orchestra|union)\b)", clause.rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?:the\s+)?(?=(?:[\w-]+\s+){0,2}(?:club|team|band|choir|group|church|league|orchestra|union)\b)",
+        clause.rest,
+        re.IGNORECASE,
+    ):
         value = value_of(clause.rest[m.end() :], "noun")
         if value:
             yield state(clause, "member of", value, m.end() + len(value), polarity="ended")
-    elif (m := re.match(rf"\s*(?P<value>{_PLACE})(?!'s)(?!\s+(?:a|the|my|an|to)\b)", clause.rest)) and not re.match(r"\s+(?:for|at)\s+(?:the|work|\d)", clause.rest[m.end() :]):
+    elif (m := re.match(rf"\s*(?P<value>{_PLACE})(?!'s)(?!\s+(?:a|the|my|an|to)\b)", clause.rest)) and not re.match(
+        r"\s+(?:for|at)\s+(?:the|work|\d)", clause.rest[m.end() :]
+    ):
         yield from _left_named(clause, m)
 
 
@@ -322,11 +409,16 @@ def _hired(clause: Clause) -> Iterator[Statement]:
         if value:
             yield state(clause, "studies at", value, m.end() + len(value), polarity="holds", confidence=0.7)
     elif value := value_of(clause.rest[m.end() :], "noun"):
-        yield state(clause, "works as", _clean(without_article(_until_time(value))), m.end() + len(value), polarity="holds")
+        yield state(
+            clause, "works as", _clean(without_article(_until_time(value))), m.end() + len(value), polarity="holds"
+        )
 
 
 def _until_time(value: str) -> str:
-    m = re.search(r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$", value)
+    m = re.search(
+        r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$",
+        value,
+    )
     return value[: m.start()] if m else value
 
 
@@ -339,15 +431,29 @@ def _got(clause: Clause) -> Iterator[Statement]:
             return
         named = list(employed(clause, m.end()))
         yield from named
-        if not named and (to := re.match(r"\s*(?:to|as)\s+", rest[m.end() :])) and (value := value_of(rest[m.end() + to.end() :], "noun")):
+        if (
+            not named
+            and (to := re.match(r"\s*(?:to|as)\s+", rest[m.end() :]))
+            and (value := value_of(rest[m.end() + to.end() :], "noun"))
+        ):
             yield state(clause, "works as", without_article(value), m.end() + to.end() + len(value), polarity="holds")
-    elif m := re.match(r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?", rest, re.IGNORECASE):
+    elif m := re.match(
+        r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?",
+        rest,
+        re.IGNORECASE,
+    ):
         if clause.form != "ing":
             status = m["status"].lower().replace("remarried", "married").replace("re-married", "married")
             end = m.end() + _trailing_time(rest[m.end() :])
-            mate = m["partner"] or (clause.who.with_kin if clause.who.with_kin and is_named(clause.who.with_kin) else None)
+            mate = m["partner"] or (
+                clause.who.with_kin if clause.who.with_kin and is_named(clause.who.with_kin) else None
+            )
             yield from marriage(clause, status, mate, end)
-    elif re.match(r"\s*(?:just\s+)?(?:hired|fired|laid\s+off|promoted|sacked|let\s+go|made\s+redundant|accepted)\b", rest, re.IGNORECASE):
+    elif re.match(
+        r"\s*(?:just\s+)?(?:hired|fired|laid\s+off|promoted|sacked|let\s+go|made\s+redundant|accepted)\b",
+        rest,
+        re.IGNORECASE,
+    ):
         if clause.form != "ing":
             yield from _hired(clause)
     elif m := re.match(r"\s*(?:over|rid\s+of|better\s+from)\s+(?:my\s+|the\s+)?", rest, re.IGNORECASE):
@@ -365,13 +471,19 @@ def _acquired(clause: Clause) -> Iterator[Statement]:
     """ "adopted a cat called Momo", "bought a Mazda"."""
     if clause.form not in _HAPPENED or clause.denied:
         return
-    m = re.match(r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|another|the)\s)", clause.rest, re.IGNORECASE)
+    m = re.match(
+        r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|another|the)\s)",
+        clause.rest,
+        re.IGNORECASE,
+    )
     value = value_of(clause.rest[m.end() :], "noun") if m else None
     if m is None or not value:
         return
     said = _until_time(value)
     pet = re.search(rf"\b(?:{PETS})\b", said, re.IGNORECASE)
-    thing = re.search(rf"\b(?:{THINGS}|{VEHICLES}|phone|laptop|land|computer|keyboard|tent|kayak|sofa)\b", said, re.IGNORECASE) or re.match(r"(?:an?|my first|another)\s+(?:\w+\s+)?(?:used\s+)?(?-i:[A-Z])", said)
+    thing = re.search(
+        rf"\b(?:{THINGS}|{VEHICLES}|phone|laptop|land|computer|keyboard|tent|kayak|sofa)\b", said, re.IGNORECASE
+    ) or re.match(r"(?:an?|my first|another)\s+(?:\w+\s+)?(?:used\s+)?(?-i:[A-Z])", said)
     person = re.match(rf"(?:an?|two)\s+(?:{KIN}|baby|little\s+\w+)\b", said, re.IGNORECASE)
     upto = m.end() + len(value)
     if pet:
@@ -391,7 +503,9 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
         if m is None:
             return
         begin = m.end()
-    if clause.lemma == "lose" and re.match(r"(?:[\w-]+\s+)?(?:job|position|role)\b", clause.rest[begin:], re.IGNORECASE):
+    if clause.lemma == "lose" and re.match(
+        r"(?:[\w-]+\s+)?(?:job|position|role)\b", clause.rest[begin:], re.IGNORECASE
+    ):
         yield from _lost_work(clause, 0)
         return
     value = value_of(clause.rest[begin:], "noun")
@@ -412,11 +526,20 @@ def _joined(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     rest = clause.rest
-    if m := re.match(r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|league|orchestra|society|union|class|church)\b)", rest, re.IGNORECASE):
+    if m := re.match(
+        r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|league|orchestra|society|union|class|church)\b)",
+        rest,
+        re.IGNORECASE,
+    ):
         value = value_of(rest[m.end() :], "noun")
         if value:
-            yield state(clause, "member of", without_article(_until_time(value)), m.end() + len(value), polarity="holds")
-    elif m := re.match(rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|company|firm|hospital|practice))", rest):
+            yield state(
+                clause, "member of", without_article(_until_time(value)), m.end() + len(value), polarity="holds"
+            )
+    elif m := re.match(
+        rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|company|firm|hospital|practice))",
+        rest,
+    ):
         tail = employed(clause, m.end(), as_name=_clean(_place(m["value"])))
         yield from tail
 
@@ -431,7 +554,11 @@ def _retired(clause: Clause) -> Iterator[Statement]:
 
 def _studied(clause: Clause) -> Iterator[Statement]:
     m = re.match(r"\s*(?:(?P<at>at)\s+)?", clause.rest, re.IGNORECASE)
-    if m is None or clause.form in ("future", "perfect") or re.match(r"\s*(?:for|hard|all|with|in|abroad|a lot|together)\b", clause.rest, re.IGNORECASE):
+    if (
+        m is None
+        or clause.form in ("future", "perfect")
+        or re.match(r"\s*(?:for|hard|all|with|in|abroad|a lot|together)\b", clause.rest, re.IGNORECASE)
+    ):
         return
     value = value_of(clause.rest[m.end() :], "activity" if not m["at"] else "noun")
     if not value:
@@ -442,7 +569,14 @@ def _studied(clause: Clause) -> Iterator[Statement]:
     if m["at"]:
         yield state(clause, "studies at", value, upto, confidence=0.9)
         return
-    yield state(clause, "studies" if now or clause.denied else "studied", subject, upto, confidence=0.85, polarity=None if now or clause.denied else "holds")
+    yield state(
+        clause,
+        "studies" if now or clause.denied else "studied",
+        subject,
+        upto,
+        confidence=0.85,
+        polarity=None if now or clause.denied else "holds",
+    )
     if school and now and not clause.denied:
         yield state(clause, "studies at", school, upto, text=f"{clause.subject} studies at {school}", confidence=0.85)
 
@@ -456,7 +590,14 @@ def _graduated(clause: Clause) -> Iterator[Statement]:
             upto = m.end() + 1 + len(value) if value else len(clause.rest[: m.end()].rstrip())
             where = _clean(_until_time(value)) if value else None
             named = where if where and "from" in m[0] else None
-            yield state(clause, "studied", f"graduated {m[0].strip()} {where}".strip() if where else "graduated", upto, polarity="holds", confidence=0.9)
+            yield state(
+                clause,
+                "studied",
+                f"graduated {m[0].strip()} {where}".strip() if where else "graduated",
+                upto,
+                polarity="holds",
+                confidence=0.9,
+            )
             yield from _ended(clause, "studies at|studies", named, upto)
 
 
@@ -469,7 +610,9 @@ def _dropped(clause: Clause) -> Iterator[Statement]:
 def _enrolled(clause: Clause) -> Iterator[Statement]:
     m = re.match(r"\s*(?:at|in)\s+", clause.rest, re.IGNORECASE)
     if m and clause.form in _HAPPENED and not clause.denied and (value := value_of(clause.rest[m.end() :], "noun")):
-        attribute = "studies at" if is_named(value) or re.search(r"\b(?:college|university|school)\b", value) else "studies"
+        attribute = (
+            "studies at" if is_named(value) or re.search(r"\b(?:college|university|school)\b", value) else "studies"
+        )
         yield state(clause, attribute, value, m.end() + len(value), polarity="holds", confidence=0.85)
 
 
@@ -477,7 +620,11 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     """ "switched from X to Y", "changed jobs from X to Y": what kind of thing it is, Y tells."""
     if clause.form not in _HAPPENED or clause.denied:
         return
-    m = re.match(r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+", clause.rest, re.IGNORECASE)
+    m = re.match(
+        r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+",
+        clause.rest,
+        re.IGNORECASE,
+    )
     value = value_of(clause.rest[m.end() :], "noun") if m else None
     if m is None or not value:
         return
@@ -485,8 +632,17 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     new = _until_time(value)
     attribute = _kind_of(what, new, old or "")
     if old:
-        yield from _ended(clause, attribute if attribute != "uses" else "uses|owns|works at|practises|eats", old.strip(), upto)
-    yield state(clause, attribute, without_article(new) if attribute == "works as" else new, upto, polarity="holds", confidence=0.8)
+        yield from _ended(
+            clause, attribute if attribute != "uses" else "uses|owns|works at|practises|eats", old.strip(), upto
+        )
+    yield state(
+        clause,
+        attribute,
+        without_article(new) if attribute == "works as" else new,
+        upto,
+        polarity="holds",
+        confidence=0.8,
+    )
 
 
 def _kind_of(what: str, new: str, old: str) -> str:
@@ -496,7 +652,11 @@ def _kind_of(what: str, new: str, old: str) -> str:
         return "studies"
     if what.startswith("school"):
         return "studies at"
-    if re.search(rf"\b(?:{OCCUPATIONS})s?\b|\b(?:teaching|nursing|engineering|consulting|sales|marketing|management|finance)\b", new, re.IGNORECASE):
+    if re.search(
+        rf"\b(?:{OCCUPATIONS})s?\b|\b(?:teaching|nursing|engineering|consulting|sales|marketing|management|finance)\b",
+        new,
+        re.IGNORECASE,
+    ):
         return "works as"
     if what.startswith(("job", "career", "compan", "employer")):
         return "works at"
@@ -506,7 +666,11 @@ def _kind_of(what: str, new: str, old: str) -> str:
 
 
 def _broke(clause: Clause) -> Iterator[Statement]:
-    m = re.match(r"\s*up(?:\s+with\s+(?P<mate>(?:my\s+\w+|(?-i:[A-Z])\w+)))?(?!\s+(?:the|a|my|into|with))", clause.rest, re.IGNORECASE)
+    m = re.match(
+        r"\s*up(?:\s+with\s+(?P<mate>(?:my\s+\w+|(?-i:[A-Z])\w+)))?(?!\s+(?:the|a|my|into|with))",
+        clause.rest,
+        re.IGNORECASE,
+    )
     if m and clause.form in _HAPPENED and not clause.denied:
         mate = m["mate"] if m["mate"] and is_named(m["mate"]) else clause.who.with_kin
         pair = clause.who.pair
@@ -522,7 +686,11 @@ def _broke(clause: Clause) -> Iterator[Statement]:
 
 def _married(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
-        m = re.match(rf"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{{2,30}}?(?=[.,!;]|$|\sin\b|\slast\b))", clause.rest, re.IGNORECASE)
+        m = re.match(
+            rf"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{{2,30}}?(?=[.,!;]|$|\sin\b|\slast\b))",
+            clause.rest,
+            re.IGNORECASE,
+        )
         upto = m.end() + _trailing_time(clause.rest[m.end() :]) if m else _trailing_time(clause.rest)
         if m or clause.lemma in ("divorce", "separate", "wed") or not clause.rest.strip(" .!"):
             status = {"divorce": "divorced", "separate": "separated"}.get(clause.lemma, "married")
@@ -539,14 +707,20 @@ def _became(clause: Clause) -> Iterator[Statement]:
         if value:
             said = _until_time(value)
             yield state(clause, "diet", said, m.end() + len(value), polarity="holds", confidence=0.9)
-    elif clause.lemma == "turn" and (m := re.match(rf"\s*(?P<age>\d{{1,3}}|{COUNT_WORD})\b(?!\s*(?:pages|degrees|%|into|to))", rest)):
-        yield state(clause, "age", m["age"], m.end() + _trailing_time(rest[m.end() :]), polarity="holds", confidence=0.9)
+    elif clause.lemma == "turn" and (
+        m := re.match(rf"\s*(?P<age>\d{{1,3}}|{COUNT_WORD})\b(?!\s*(?:pages|degrees|%|into|to))", rest)
+    ):
+        yield state(
+            clause, "age", m["age"], m.end() + _trailing_time(rest[m.end() :]), polarity="holds", confidence=0.9
+        )
     elif clause.lemma == "become" and (value := value_of(rest[lead:], "occupation")):
         said = _until_time(value)
         upto = lead + len(value)
         if re.search(rf"\b(?:{OCCUPATIONS})\b", said, re.IGNORECASE):
             yield state(clause, "works as", without_article(said), upto, polarity="holds")
-        elif re.match(r"an?\s+(?:member|citizen|father|mother|mom|mum|dad|parent|grand\w+|aunt|uncle|godmother|godfather)\b", said):
+        elif re.match(
+            r"an?\s+(?:member|citizen|father|mother|mom|mum|dad|parent|grand\w+|aunt|uncle|godmother|godfather)\b", said
+        ):
             yield state(clause, "is", said, upto, polarity="holds")
 
 
@@ -576,14 +750,23 @@ def _being(clause: Clause) -> Iterator[Statement]:
         if m := re.match(r"\s*(?:just |recently |first )?diagnosed with ", clause.rest, re.IGNORECASE):
             value = value_of(clause.rest[m.end() :], "noun")
             if value:
-                yield state(clause, "suffers from", _until_time(value), m.end() + len(value), polarity="never" if clause.denied else "holds", confidence=0.9)
+                yield state(
+                    clause,
+                    "suffers from",
+                    _until_time(value),
+                    m.end() + len(value),
+                    polarity="never" if clause.denied else "holds",
+                    confidence=0.9,
+                )
             return
         yield from _hired(clause)
     elif clause.form == "present" and not clause.denied and not clause.who.speaker:
         yield from _is_named(clause)
 
 
-_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))")
+_NAMED = re.compile(
+    r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))"
+)
 _MATES = frozenset("wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée".split())
 
 
@@ -595,7 +778,15 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
         return
     what = kin["kin"]
     if clause.subject.endswith("best friend"):
-        yield state(clause, "best friend", m["name"], m.end(), confidence=0.9, subject=kin["owner"].removesuffix("'s best"), single=True)
+        yield state(
+            clause,
+            "best friend",
+            m["name"],
+            m.end(),
+            confidence=0.9,
+            subject=kin["owner"].removesuffix("'s best"),
+            single=True,
+        )
         return
     attribute = "partner" if what in _MATES else "boss" if what in ("boss", "manager") else "name"
     subject = clause.subject if attribute == "name" else kin["owner"]
@@ -604,11 +795,17 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
 
 def _changed(clause: Clause) -> Iterator[Statement]:
     """ "changed my name to X", "changed my phone number to Y"; else a switch."""
-    m = re.match(r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+", clause.rest, re.IGNORECASE)
+    m = re.match(
+        r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+",
+        clause.rest,
+        re.IGNORECASE,
+    )
     if m is None:
         yield from _switched(clause)
     elif clause.form in _HAPPENED and not clause.denied and (value := value_of(clause.rest[m.end() :], "free")):
-        what = {"major": "studies", "e-mail": "email", "email address": "email", "number": "phone number"}.get(m["what"].lower(), m["what"].lower())
+        what = {"major": "studies", "e-mail": "email", "email address": "email", "number": "phone number"}.get(
+            m["what"].lower(), m["what"].lower()
+        )
         yield state(clause, what, value, m.end() + len(value), polarity="holds", confidence=0.9, single=True)
 
 

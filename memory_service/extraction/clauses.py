@@ -54,7 +54,9 @@ _ADJECTIVES = frozenset(
 _CAPITAL = "[A-ZÀ-ÖØ-ÞĀĆČĎĐĒĞĪİŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽ]"
 _NAME_WORD = rf"{_CAPITAL}[^\W\d_]+(?:-[^\W\d_]+|'(?!s\b)[^\W\d_]{{2,}})*"
 _NAME = rf"(?-i:(?:(?:Mr|Mrs|Ms|Dr)\.?\s)?{_NAME_WORD}(?:\s{_NAME_WORD})?)"
-_KIN_ADJECTIVE = r"(?:(?:older|younger|little|big|oldest|youngest|eldest|twin|late|best|old|half|elder|new|ex|step|two|three)[ -])*"
+_KIN_ADJECTIVE = (
+    r"(?:(?:older|younger|little|big|oldest|youngest|eldest|twin|late|best|old|half|elder|new|ex|step|two|three)[ -])*"
+)
 _KIN_NOUN = (
     rf"(?:{KIN}|{PETS}|(?:best )?friend|boss|neighbou?r|roommate|flatmate|housemate|colleague|co-?worker|manager|"
     rf"mentor|teacher|ex(?:-(?:wife|husband|girlfriend|boyfriend))?|in-laws|mother-in-law|father-in-law)"
@@ -96,7 +98,9 @@ _VERB_NEXT = (
     + r"|allergic|from(?=\s(?-i:[A-Z])))\b))"
 )
 # Where a further clause can begin. Few places, so that the long patterns are tried only there.
-_CONNECTIVE = re.compile(r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+")
+_CONNECTIVE = re.compile(
+    r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+"
+)
 _SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
 _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
 
@@ -184,7 +188,9 @@ class Clause:
         return f"{be}{ceased}{keep} {verb}"
 
 
-def read_body(who: Who, body: str, start: int, body_start: int, *, owner: str, before: Clause | None = None) -> Clause | None:
+def read_body(
+    who: Who, body: str, start: int, body_start: int, *, owner: str, before: Clause | None = None
+) -> Clause | None:
     """The clause that `who` and `body` make; None for what may be and what is only wished ("could", "'d").
 
     owner: the speaker. before: the clause whose subject this one shares; a base form is then of its tense.
@@ -224,15 +230,17 @@ def read_body(who: Who, body: str, start: int, body_start: int, *, owner: str, b
     )
 
 
-def _shape(
-    aux: str, word: str, m: re.Match[str], who: Who, before: Clause | None
-) -> tuple[Form, str, str] | None:
+def _shape(aux: str, word: str, m: re.Match[str], who: Who, before: Clause | None) -> tuple[Form, str, str] | None:
     """Tense, lemma and verb as said. An empty verb means "be" with its complement."""
     verb = VERBS.get(word)
     if aux.endswith("stand"):
         return ("present", "hate", "") if not word.endswith("by") else None
     if m["soon"] or aux.endswith("gonna"):
-        return ("future", verb.lemma if verb else word, m["verb"] or "") if aux in _BE or aux.endswith("gonna") or aux == "'s" else None
+        return (
+            ("future", verb.lemma if verb else word, m["verb"] or "")
+            if aux in _BE or aux.endswith("gonna") or aux == "'s"
+            else None
+        )
     if aux == "'s":
         perfect = m["been"] or (verb and "pp" in verb.forms and word not in _ADJECTIVES)
         aux = "has" if perfect else "is"
@@ -263,7 +271,9 @@ def _shape(
 def _perfect(verb: object, word: str, m: re.Match[str]) -> tuple[Form, str, str] | None:
     known = VERBS.get(word)
     if m["been"]:
-        return ("perfect", known.lemma, f"been {m['verb']}") if known and "ing" in known.forms else ("perfect", "be", "")
+        return (
+            ("perfect", known.lemma, f"been {m['verb']}") if known and "ing" in known.forms else ("perfect", "be", "")
+        )
     if word == "got":
         return "present", "have", m["verb"]
     if known and "pp" in known.forms:
@@ -271,11 +281,13 @@ def _perfect(verb: object, word: str, m: re.Match[str]) -> tuple[Form, str, str]
     return None
 
 
-def _simple(
-    verb: object, word: str, m: re.Match[str], who: Who, before: Clause | None
-) -> tuple[Form, str, str] | None:
+def _simple(verb: object, word: str, m: re.Match[str], who: Who, before: Clause | None) -> tuple[Form, str, str] | None:
     known = VERBS.get(word)
-    if before is not None and (before.form == "ing" or before.lemma == "be") and word in ("allergic", "from", "a", "an"):
+    if (
+        before is not None
+        and (before.form == "ing" or before.lemma == "be")
+        and word in ("allergic", "from", "a", "an")
+    ):
         return "present", "be", ""
     if known is None:
         return None
@@ -309,9 +321,7 @@ class Head:
     third: bool = False  # a named or pronominal other
 
 
-def heads(
-    plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent
-) -> Iterator[Head]:
+def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
     m = _FIRST.match(plain, start, end)
     if m is None and (bare := _BARE.match(plain, start, end)):
@@ -364,7 +374,11 @@ def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None
 def _named_head(m: re.Match[str], speaker: str) -> Head | None:
     if m["kin"]:
         text, plural = kin_subject(speaker, m["kin"], m["kinname"])
-        begin = m.start("kin") - 3 if m.string[m.start("kin") - 3 : m.start("kin") - 1].lower() == "my" else m.start("kin") - 4
+        begin = (
+            m.start("kin") - 3
+            if m.string[m.start("kin") - 3 : m.start("kin") - 1].lower() == "my"
+            else m.start("kin") - 4
+        )
         return Head(Who(text, plural=plural), max(0, begin), m.end(), third=True)
     if m["owner"]:
         if m["owner"].split()[0].lower() in NOT_PEOPLE:
@@ -383,7 +397,8 @@ def _named_head(m: re.Match[str], speaker: str) -> Head | None:
 
 
 _MATE = re.compile(
-    rf"(?:(?:my|our)\s(?:{_KIN_NOUN}),?\s(?P<after>{_NAME}),?\sand\s|(?!(?:my|our|me)\b)(?P<name>{_NAME})\sand\s)", re.IGNORECASE
+    rf"(?:(?:my|our)\s(?:{_KIN_NOUN}),?\s(?P<after>{_NAME}),?\sand\s|(?!(?:my|our|me)\b)(?P<name>{_NAME})\sand\s)",
+    re.IGNORECASE,
 )
 
 

@@ -13,16 +13,36 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 # "actually" alone is often only emphasis; with these it takes something back.
-_SURE = re.compile(r"correction|scratch|strike|correct|misspoke|mistyped|wrong|mistake|meant|typo|should have", re.IGNORECASE)
+_SURE = re.compile(
+    r"correction|scratch|strike|correct|misspoke|mistyped|wrong|mistake|meant|typo|should have", re.IGNORECASE
+)
 _AMEND = re.compile(r"^(?:no,? wait|wait,? no|sorry|wait|i mean|nope|no)\b", re.IGNORECASE)
 _TERM = r"(?:(?:on|at|in|the|an?)\s+)?[\w@.:+'’&/-]+(?:\s+(?!not\b|but\b|and\b|instead\b|rather\b|it\b|i\b|is\b|was\b)[\w@.:+'’&/-]+){0,4}?"
-_NOT = re.compile(rf"(?P<new>{_TERM}),?\s+(?:and\s+)?not\s+(?:(?:on|at|in|the|an?)\s+)?(?P<old>{_TERM})(?=\s*(?:[.,!;)]|$|like\b|as\b))", re.IGNORECASE)
-_NOT_BUT = re.compile(rf"\bnot\s+(?P<old>{_TERM}),?\s+(?:but|it's|it is)\s+(?:rather\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
-_SAID = re.compile(rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+|was\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|before|yesterday|last time))?,?\s+(?:but|and)\s+(?:i meant|it's|it is|it was|it should be|that's|actually|the right one is|meant)\s+(?:actually\s+|really\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
-_MEANT = re.compile(rf"\bi\s+meant(?:\s+to\s+say)?\s+(?P<new>{_TERM})(?:,?\s+(?:and\s+)?not\s+(?P<old>{_TERM}))?(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
-_COPULA = re.compile(r"^(?:no,?\s+)?(?:it's|it is|it was|that's|that is|that was|should be|it should be|it should read|read)\s+", re.IGNORECASE)
+_NOT = re.compile(
+    rf"(?P<new>{_TERM}),?\s+(?:and\s+)?not\s+(?:(?:on|at|in|the|an?)\s+)?(?P<old>{_TERM})(?=\s*(?:[.,!;)]|$|like\b|as\b))",
+    re.IGNORECASE,
+)
+_NOT_BUT = re.compile(
+    rf"\bnot\s+(?P<old>{_TERM}),?\s+(?:but|it's|it is)\s+(?:rather\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+|was\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|before|yesterday|last time))?,?\s+(?:but|and)\s+(?:i meant|it's|it is|it was|it should be|that's|actually|the right one is|meant)\s+(?:actually\s+|really\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
+_MEANT = re.compile(
+    rf"\bi\s+meant(?:\s+to\s+say)?\s+(?P<new>{_TERM})(?:,?\s+(?:and\s+)?not\s+(?P<old>{_TERM}))?(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
+_COPULA = re.compile(
+    r"^(?:no,?\s+)?(?:it's|it is|it was|that's|that is|that was|should be|it should be|it should read|read)\s+",
+    re.IGNORECASE,
+)
 _WRONG = re.compile(r"(?:it|that|this)(?:'s| is| was)\s+(?:wrong|not\s+(?:right|true|correct))", re.IGNORECASE)
-_BAD = re.compile(r"^(?:wrong|right|true|false|correct|not|sure|really|only|just|yet|so|too|bad|good|great|me|you|him|her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|knowing|surprised|the\s+best)\b", re.IGNORECASE)
+_BAD = re.compile(
+    r"^(?:wrong|right|true|false|correct|not|sure|really|only|just|yet|so|too|bad|good|great|me|you|him|her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|knowing|surprised|the\s+best)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +80,8 @@ def exchange(plain: str, start: int, end: int, *, marked: bool) -> Correction | 
     if m := _NOT_BUT.match(rest) if copula or marked else None:
         return _exchange(m, plain, start, end)
     if m := _NOT.match(rest):
-        if (copula or marked) and m.end() >= len(rest.rstrip(" .!")) - 2:
+        named = re.search(r"[A-Z0-9]", m["new"] + m["old"])
+        if (marked or (copula and named)) and m.end() >= len(rest.rstrip(" .!")) - 2:
             return _exchange(m, plain, start, end)
     if marked and copula and re.fullmatch(rf"{_TERM}[.!]?", rest, re.IGNORECASE) and _specific(rest):
         return Correction(None, rest.rstrip(".! "), start, end)

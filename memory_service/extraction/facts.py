@@ -31,15 +31,23 @@ _WHERE_IS = re.compile(
 _POSSESSIVE_IS = re.compile(
     r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|were)\s+(?P<value>\S.*)$"
 )
-_PRONOUN = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|these|those|there|here|who|what|something|anything|everything|someone)\b")
+_PRONOUN = re.compile(
+    r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|these|those|there|here|who|what|something|anything|everything|someone)\b"
+)
 _PERSON = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its)\b")
-_SUBORDINATE = re.compile(r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|n't|very|really|so|too|just|quite)\b")
+_SUBORDINATE = re.compile(
+    r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|n't|very|really|so|too|just|quite)\b"
+)
 _ONE_AT_A_TIME = re.compile(
     rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|\b(?:famous|known) (?:for|as)$|^(?:died|born) "
 )
-_MANY = re.compile(r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|known to|opposed|added|able|made|used) (?:to|in|at)$")
+_MANY = re.compile(
+    r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|known to|opposed|added|able|made|used) (?:to|in|at)$"
+)
 _SAME_AS = {"married to": "partner", "engaged to": "partner", "citizen of the": "citizen of"}
-_PARTICLES = frozenset("of the de du da di del der van von and for la le al el & on in to at with from by a an et y ibn bin".split())
+_PARTICLES = frozenset(
+    "of the de du da di del der van von and for la le al el & on in to at with from by a an et y ibn bin".split()
+)
 _NOT_SUBJECTS = NOT_PEOPLE | frozenset("there here some many most all it".split())
 _VERB_RELATIONS = re.compile(
     r"^(?:is|are|was|were|has been)\b|^(?:plays|speaks|worked|works|lived|lives|died|studied|studies|teaches|taught|played|spoke|wrote|founded|created|"
@@ -58,7 +66,11 @@ def read_line(line: str, offset: int, *, listed: bool = False) -> Statement | No
     lead = _BULLET.match(line)
     begin = lead.end() if lead else 0
     body = line[begin:].rstrip()
-    body = body[:-1].rstrip() if body.endswith(".") and not re.search(r"\b(?:[A-Z]|Inc|Ltd|Co|Jr|Sr|St)\.$", body) else body
+    body = (
+        body[:-1].rstrip()
+        if body.endswith(".") and not re.search(r"\b(?:[A-Z]|Inc|Ltd|Co|Jr|Sr|St)\.$", body)
+        else body
+    )
     if listed and body.endswith("."):
         body = body[:-1]
     if not 8 <= len(body) <= 240 or len(body.split()) > 30:
@@ -70,7 +82,9 @@ def read_line(line: str, offset: int, *, listed: bool = False) -> Statement | No
     if not value or (_PRONOUN.search(value) and not listed):
         return None
     end = offset + begin + len(body)
-    return Statement(body, subject, attribute, value, offset + begin, end, 0.75 if listed else 0.65, single=single or listed)
+    return Statement(
+        body, subject, attribute, value, offset + begin, end, 0.75 if listed else 0.65, single=single or listed
+    )
 
 
 _Found = tuple[str, str, str, bool]
@@ -84,7 +98,12 @@ def _by_noun(body: str, listed: bool) -> _Found | None:
             continue
         value = m["value"].strip()
         subject = m["subject"].strip()
-        if not listed and (not (_telling(value) or pattern is _WHERE_IS) or (_PERSON if pattern is _WHERE_IS else _PRONOUN).search(subject)):
+        if re.match(r"(?:[Mm]y|[Oo]ur|[Yy]our|[Hh]is|[Hh]er|[Tt]heir)\s+[a-z]", subject):
+            continue
+        if not listed and (
+            not (_telling(value) or pattern is _WHERE_IS)
+            or (_PERSON if pattern is _WHERE_IS else _PRONOUN).search(subject)
+        ):
             continue
         if not listed and _SUBORDINATE.search(body.replace(" which ", " ") if pattern is _WHERE_IS else body):
             continue
@@ -97,7 +116,11 @@ def _by_noun(body: str, listed: bool) -> _Found | None:
         if not listed and m["noun"][0].isupper() and not re.match(r"(?:[A-Z][\w'-]*\s+)+[A-Z]", value):
             continue  # "The Bank of England is British" is no office and its holder
         attribute = " ".join(filter(None, (noun, copula)))
-        if noun in ("rest", "best", "worst", "most", "one", "kind", "sort", "part", "idea", "thing", "point", "way", "lot") and not listed:
+        if (
+            noun
+            in ("rest", "best", "worst", "most", "one", "kind", "sort", "part", "idea", "thing", "point", "way", "lot")
+            and not listed
+        ):
             return None
         return subject, attribute, value, True
     return None
@@ -109,7 +132,10 @@ def _lowered(subject: str) -> str:
 
 def _telling(value: str) -> bool:
     """A name, a number or a code: not an opinion."""
-    return bool(re.match(r"(?:(?:the|an?|in|on|at|about|around|called)\s+)?(?:[A-Z0-9#$€£@]|[\w-]*\d)", value)) and len(value.split()) <= 8
+    return (
+        bool(re.match(r"(?:(?:the|an?|in|on|at|about|around|called)\s+)?(?:[A-Z0-9#$€£@]|[\w-]*\d)", value))
+        and len(value.split()) <= 8
+    )
 
 
 def _by_relation(body: str, listed: bool) -> _Found | None:
@@ -120,7 +146,11 @@ def _by_relation(body: str, listed: bool) -> _Found | None:
         if subject and _is_relation(relation, listed) and _is_subject(subject, listed or "the " in relation):
             value = m["value"].strip()
             classified = re.search(rf"{_CLASSIFIER}$", relation)
-            if not listed and (not (classified or re.match(r"(?:the\s+|an?\s+)?[A-Z0-9]", value)) or _SUBORDINATE.search(body) or not _single(relation)):
+            if not listed and (
+                not (classified or re.match(r"(?:the\s+|an?\s+)?[A-Z0-9]", value))
+                or _SUBORDINATE.search(body)
+                or not _single(relation)
+            ):
                 return None
             attribute = re.sub(r"^(?:is|are|was|were|has been)\s+(?:an?\s+|the\s+)?", "", relation)
             attribute = _SAME_AS.get(attribute) or re.sub(r"^(born|died) in\b.*", r"\1 in", attribute)
@@ -135,11 +165,17 @@ def _is_relation(relation: str, listed: bool) -> bool:
 
 def _is_subject(subject: str, listed: bool) -> bool:
     parts = subject.split()
-    if len(parts) > 12 or (parts[0].lower() in _NOT_SUBJECTS and not (len(parts) > 1 and (listed or (parts[1][:1].isupper() and parts[0][:1].isupper())))):
+    if len(parts) > 12 or (
+        parts[0].lower() in _NOT_SUBJECTS
+        and not (len(parts) > 1 and (listed or (parts[1][:1].isupper() and parts[0][:1].isupper())))
+    ):
         return False
     if listed:
         return True
-    return all(not part[:1].isalpha() or not part.islower() or part in _PARTICLES for part in parts) and not parts[0].islower()
+    return (
+        all(not part[:1].isalpha() or not part.islower() or part in _PARTICLES for part in parts)
+        and not parts[0].islower()
+    )
 
 
 def _single(relation: str) -> bool:
@@ -149,7 +185,7 @@ def _single(relation: str) -> bool:
 _TIME_WORD = r"every\s+(?:other\s+)?(?:\w+day|week|month|morning|evening)|(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 _DATA_NOUN = words(
     """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
-    link key owner lead host venue location date time name size capital title id token branch address codeword limit target
+    link key owner lead host venue location date time size capital title id token branch address codeword limit target
     quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
 )
 _EVERYDAY = re.compile(
@@ -166,12 +202,22 @@ _DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[
 
 def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     """ "The meeting is on Tuesday", "The wifi password is hunter2": plain definite things, with a time, place or datum."""
-    lead = re.match(r"\s*(?:(?:[Ss]o|[Aa]nd|[Bb]ut|[Ww]ell|[Aa]lso|[Oo]k(?:ay)?|FYI|BTW|[Bb]tw|[Aa]ctually|[Nn]ow|[Nn]ote|[Rr]eminder|[Uu]pdate),?:?\s+)*", sentence)
+    lead = re.match(
+        r"\s*(?:(?:[Ss]o|[Aa]nd|[Bb]ut|[Ww]ell|[Aa]lso|[Oo]k(?:ay)?|FYI|BTW|[Bb]tw|[Aa]ctually|[Nn]ow|[Nn]ote|[Rr]eminder|[Uu]pdate),?:?\s+)*",
+        sentence,
+    )
     begin = lead.end() if lead else 0
     body = sentence[begin:].rstrip()
     m = _EVERYDAY.match(body) if len(body) <= 160 else None
     m = m or (_REGULAR.match(body) if len(body) <= 160 else None)
-    if m is None or _PRONOUN.search(m["what"]) or re.search(r"\b(?:if|would|could|might|may be|not|n't|who|which|that|one|thing|only|same|way|reason|problem|best|most)\b", m["what"]):
+    if (
+        m is None
+        or _PRONOUN.search(m["what"])
+        or re.search(
+            r"\b(?:if|would|could|might|may be|not|n't|who|which|that|one|thing|only|same|way|reason|problem|best|most)\b",
+            m["what"],
+        )
+    ):
         return None
     what = m["what"].lower() if m["what"][1:].islower() else m["what"]
     if m["when"]:
@@ -187,7 +233,9 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
         value, attribute = m["value"], "is"
         if not _DATA_END.search(what) or m["copula"] not in ("is", "is now", "'s") or not _datum(value):
             return None
-    value = re.split(r"(?:,?\s+(?:and|but|so|because|since|which|instead|not)\b|[,;!?])", value, maxsplit=1)[0].rstrip(" .")
+    value = re.split(r"(?:,?\s+(?:and|but|so|because|since|which|instead|not)\b|[,;!?])", value, maxsplit=1)[0].rstrip(
+        " ."
+    )
     if not value or len(value.split()) > 8:
         return None
     text = body[: m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)]
@@ -195,14 +243,38 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     value = re.sub(r"^(?:on|at|in)\s+", "", value) if attribute in ("time", "date", "place") else value
     end = offset + begin + m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)
     end = offset + begin + len(body[: body.find(value, m.start("copula")) + len(value)])
-    recurring = bool(re.search(r"days\b|^every", value)) or (attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None)
+    recurring = bool(re.search(r"days\b|^every", value)) or (
+        attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None
+    )
     subject = f"{m['owner']}'s {what}" if m["owner"] else f"the {what}"
-    return Statement(text[:1].upper() + text[1:], subject, attribute, value, offset + begin, end, 0.8, single=True, timeless=recurring)
+    return Statement(
+        text[:1].upper() + text[1:],
+        subject,
+        attribute,
+        value,
+        offset + begin,
+        end,
+        0.8,
+        single=True,
+        timeless=recurring,
+    )
 
 
-_PLACEABLE = re.compile(r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|session|hotel|gym|school|studio|restaurant|headquarters)$")
+_PLACEABLE = re.compile(
+    r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|session|hotel|gym|school|studio|restaurant|headquarters)$"
+)
 
 
 def _datum(value: str) -> bool:
     first = value.split()[0].rstrip(".,;")
-    return bool(re.search(r"[\d@#_/$€£]|[a-z][A-Z]", first)) or first[:1].isupper() or (len(value.rstrip(" .").split()) == 1 and not re.match(r"(?:wrong|right|correct|great|good|bad|fine|ok|okay|lost|broken|long|high|low|ready|due|important|tight|changed|new|old|same|different|huge|small|big|unknown|crazy|here|there|up|over|nice|too|so|very)$", first))
+    return (
+        bool(re.search(r"[\d@#_/$€£]|[a-z][A-Z]", first))
+        or first[:1].isupper()
+        or (
+            len(value.rstrip(" .").split()) == 1
+            and not re.match(
+                r"(?:wrong|right|correct|great|good|bad|fine|ok|okay|lost|broken|long|high|low|ready|due|important|tight|changed|new|old|same|different|huge|small|big|unknown|crazy|here|there|up|over|nice|too|so|very)$",
+                first,
+            )
+        )
+    )

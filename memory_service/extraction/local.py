@@ -312,7 +312,13 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
         valid_at, valid_until = span or _interval(times, clause)
         if span and polarity == "ended":
             polarity = "holds"  # it held then, and we know until when
-        elif statement.was and polarity == "ended" and len(times) == 1 and valid_at and times[0].finish <= message.said_at:
+        elif (
+            statement.was
+            and polarity == "ended"
+            and len(times) == 1
+            and valid_at
+            and times[0].finish <= message.said_at
+        ):
             polarity, valid_until = "holds", times[0].finish
         told = annotate(said, find_time_expressions(said, reference=message.said_at)) if times else said
         if times and value:
@@ -359,7 +365,9 @@ def _range(clause: str, said_at: datetime) -> tuple[datetime, datetime] | None:
 
 def _interval(times: list[TimeExpression], clause: str) -> tuple[datetime | None, datetime | None]:
     """When it became true and, for "from 2010 to 2015" and "until May", when it ended."""
-    if len(times) == 2 and re.fullmatch(r"\W*(?:to|until|till|and|through|-|–)?\W*", clause[times[0].end : times[1].start]):
+    if len(times) == 2 and re.fullmatch(
+        r"\W*(?:to|until|till|and|through|-|–)?\W*", clause[times[0].end : times[1].start]
+    ):
         return times[0].begin, times[1].finish if times[1].finish > times[0].begin else None
     if len(times) == 1 and re.match(r"(?:until|till)\b", times[0].text, re.IGNORECASE):
         return None, times[0].begin

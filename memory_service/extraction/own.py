@@ -32,7 +32,9 @@ _LOST = re.compile(
     r"broke down for good|drowned|burned down|died|ran away|went missing)\b",
     re.IGNORECASE,
 )
-_HOME = re.compile(rf"(?:(?:new|current|little|tiny)\s+)*(?:flat|apartment|house|home|place){_IS}in\s+(?=(?-i:[A-Z]))", re.IGNORECASE)
+_HOME = re.compile(
+    rf"(?:(?:new|current|little|tiny)\s+)*(?:flat|apartment|house|home|place){_IS}in\s+(?=(?-i:[A-Z]))", re.IGNORECASE
+)
 _NO_VALUE = re.compile(
     r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|safe|full|killing|"
     r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|in the shop|wonderful|lovely|supportive|"
@@ -50,13 +52,17 @@ _CANONICAL = {
 _DATA = re.compile(r"(?:\w+ )?(?:email|phone number|address)")
 
 
-def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_names_self: bool = False) -> Statement | None:
+def read_my(
+    body: str, start: int, body_start: int, speaker: str, *, speaker_names_self: bool = False
+) -> Statement | None:
     """The statement in "my " + body; None where it is none. start, body_start: places in the message."""
     if m := _FAVOURITE.match(body):
         what = m["what"].lower()
         return _own(body, m, start, body_start, speaker, f"favourite {what}", "noun", 0.9, shown=f"favourite {what}")
     if m := _KIN_NAME.match(body):
-        return _own(body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s"))
+        return _own(
+            body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s")
+        )
     if m := _LOST.match(body):
         value = m["what"]
         text = from_third(f"{speaker}'s {m[0].strip()}", speaker)
@@ -76,10 +82,14 @@ def read_my(body: str, start: int, body_start: int, speaker: str, *, speaker_nam
         attribute = f"{m['where'].lower()} {attribute}"
     if attribute == "lives in":
         inside = re.compile(r"in\s+").match(body, m.end())
-        return _own(body, m, start, body_start, speaker, attribute, "place", 0.9, skip=inside.end() - m.end() if inside else 0)
+        return _own(
+            body, m, start, body_start, speaker, attribute, "place", 0.9, skip=inside.end() - m.end() if inside else 0
+        )
     if attribute in ("partner", "boss") and not re.match(r"(?:called |named )?(?-i:[A-Z])", body[m.end() :]):
         return None
-    if attribute == "works as" and not re.search(rf"\b(?:{OCCUPATIONS}|manager|engineer|\w+(?:ist|er|or|ing))\b", body[m.end() :][:60], re.IGNORECASE):
+    if attribute == "works as" and not re.search(
+        rf"\b(?:{OCCUPATIONS}|manager|engineer|\w+(?:ist|er|or|ing))\b", body[m.end() :][:60], re.IGNORECASE
+    ):
         attribute = "job"
     check = "free" if _DATA.fullmatch(attribute) or attribute == "birthday" else "noun"
     return _own(body, m, start, body_start, speaker, attribute, check, 0.85)
@@ -122,7 +132,9 @@ def _own(
         text,
         speaker,
         attribute,
-        re.sub(r"^(?:an?|the)\s+", "", from_third(value, speaker)) if attribute == "works as" else from_third(value, speaker),
+        re.sub(r"^(?:an?|the)\s+", "", from_third(value, speaker))
+        if attribute == "works as"
+        else from_third(value, speaker),
         start,
         end,
         confidence,
@@ -137,6 +149,10 @@ def _datum(rest: str) -> str | None:
     m = re.match(r"[^\s;!?()]+(?:\s[^\s;!?()]+){0,9}", rest)
     if m is None:
         return None
-    value = re.split(r"\s+(?:and|but|so|now|if|in case|not)\b|,\s+(?:not|and|but|so|instead|no longer|my|the|his|her|i|it)\b|\.\s", m[0], maxsplit=1)[0]
+    value = re.split(
+        r"\s+(?:and|but|so|now|if|in case|not)\b|,\s+(?:not|and|but|so|instead|no longer|my|the|his|her|i|it)\b|\.\s",
+        m[0],
+        maxsplit=1,
+    )[0]
     value = value.rstrip(" .,")
     return value if re.search(r"[\d@]", value) else None

@@ -38,7 +38,9 @@ _DEEDS = frozenset(
     register volunteer teach write quit leave have move paint celebrate see head drive swim""".split()
 )
 # Plans whatever follows: nobody says them lightly.
-_RESOLVES = frozenset("marry move relocate adopt retire study graduate sell quit train enrol enroll renovate become".split())
+_RESOLVES = frozenset(
+    "marry move relocate adopt retire study graduate sell quit train enrol enroll renovate become".split()
+)
 _EVENTS = frozenset(
     """visit travel fly run climb hike attend finish complete win publish launch host perform tour explore renovate cycle
     build write ride swim drive go head see paint pass celebrate record""".split()
@@ -51,7 +53,10 @@ _WEAK = re.compile(
     r"go (?:and )?(?:check|look|find|ask)|pass\b(?! (?:the|my))|come)\b",
     re.IGNORECASE,
 )
-_GOING = re.compile(r"\s*(?:(?:back|out|over|up|down|away|off|camping|hiking|skiing|surfing|fishing|sailing|diving|climbing|dancing|shopping|swimming|running|on)\b|to\b|for\b|abroad)", re.IGNORECASE)
+_GOING = re.compile(
+    r"\s*(?:(?:back|out|over|up|down|away|off|camping|hiking|skiing|surfing|fishing|sailing|diving|climbing|dancing|shopping|swimming|running|on)\b|to\b|for\b|abroad)",
+    re.IGNORECASE,
+)
 _TELLING = re.compile(
     r"(?-i:\b(?!I\b)[A-Z][a-z])|\d|\b(?:marathon|race|concert|wedding|conference|festival|exam|test|degree|museum|theat(?:er|re)|"
     r"hospital|dentist|doctor|interview|course|class|workshop|funeral|party|trip|tour|holiday|vacation|show|match|game|retreat|"
@@ -88,7 +93,15 @@ def read_plan(clause: Clause) -> list[Statement]:
     return []
 
 
-def _plan(clause: Clause, lemma: str, begin: int, *, polarity: Polarity = "holds", check: str = "free", confidence: float = 0.8) -> Iterator[Statement]:
+def _plan(
+    clause: Clause,
+    lemma: str,
+    begin: int,
+    *,
+    polarity: Polarity = "holds",
+    check: str = "free",
+    confidence: float = 0.8,
+) -> Iterator[Statement]:
     """A plan to do what stands behind `begin` of the clause's rest, with `lemma` for its verb."""
     value = value_of(clause.rest[begin:], check)
     if value is None and clause.rest[begin:].strip(" .!"):
@@ -106,13 +119,21 @@ def _base(words: str) -> str:
 
 
 def _outside(value: str) -> bool:
-    return bool(re.search(r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|\w+day))|those|these|him|them|one|ones|something|anything|things?|stuff)\b", value, re.IGNORECASE))
+    return bool(
+        re.search(
+            r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|\w+day))|those|these|him|them|one|ones|something|anything|things?|stuff)\b",
+            value,
+            re.IGNORECASE,
+        )
+    )
 
 
 def _future(clause: Clause) -> Iterator[Statement]:
     lemma, rest = clause.lemma, clause.rest
     polarity: Polarity = "ended" if clause.denied else "holds"
-    if _WEAK.match(f"{lemma} {rest}") and not re.match(r"be\s+(?:moving|starting|going|visiting|travel+ing|getting|attending|running)\b", f"{lemma}{rest}"):
+    if _WEAK.match(f"{lemma} {rest}") and not re.match(
+        r"be\s+(?:moving|starting|going|visiting|travel+ing|getting|attending|running)\b", f"{lemma}{rest}"
+    ):
         return
     if lemma == "be":
         m = re.match(r"\s*(?P<verb>\w+ing)\b", rest)
@@ -126,10 +147,15 @@ def _future(clause: Clause) -> Iterator[Statement]:
 
 
 _INTENDING = {
-    "plan": re.compile(r"\s*(?:on\s+|to\s+|for\s+|(?=an?\s+(?:trip|holiday|vacation|wedding|party|move|visit)))", re.IGNORECASE),
+    "plan": re.compile(
+        r"\s*(?:on\s+|to\s+|for\s+|(?=an?\s+(?:trip|holiday|vacation|wedding|party|move|visit)))", re.IGNORECASE
+    ),
     "hope": re.compile(r"\s*to\s+", re.IGNORECASE),
     "intend": re.compile(r"\s*(?:to|on)\s+", re.IGNORECASE),
-    "want": re.compile(r"\s*to\s+(?=(?:become|be an?\b|move to|open|learn|adopt|retire|travel|visit|go to (?-i:[A-Z])|study|start|write|buy|run|climb|build|finish|quit|get married)\b)", re.IGNORECASE),
+    "want": re.compile(
+        r"\s*to\s+(?=(?:become|be an?\b|move to|open|learn|adopt|retire|travel|visit|go to (?-i:[A-Z])|study|start|write|buy|run|climb|build|finish|quit|get married)\b)",
+        re.IGNORECASE,
+    ),
     "decide": re.compile(r"\s*(?P<not>not\s+)?to\s+", re.IGNORECASE),
     "book": re.compile(r"\s*", re.IGNORECASE),
     "reserve": re.compile(r"\s*", re.IGNORECASE),
@@ -150,7 +176,9 @@ _OFF = frozenset({"cancel", "call", "skip", "change", "back"})
 def _intending(clause: Clause) -> Iterator[Statement]:
     """ "plan to", "want to", "booked", "signed up for", "decided not to", "cancelled"."""
     m = _INTENDING[clause.lemma].match(clause.rest)
-    if m is None or (clause.lemma not in _OFF and clause.form == "past" and clause.lemma in ("plan", "hope", "want", "intend")):
+    if m is None or (
+        clause.lemma not in _OFF and clause.form == "past" and clause.lemma in ("plan", "hope", "want", "intend")
+    ):
         return
     if clause.lemma == "hope" and clause.form != "ing" and not clause.who.speaker:
         return
@@ -164,7 +192,9 @@ def _intending(clause: Clause) -> Iterator[Statement]:
     if clause.lemma in ("book", "reserve", "schedule"):
         if clause.form not in ("past", "perfect") or clause.denied:
             return
-        what = re.match(r"(?:us\s+|me\s+|myself\s+)?(?:an?|the|our|my|two|three|\d+|flights?|tickets?)\b", rest, re.IGNORECASE)
+        what = re.match(
+            r"(?:us\s+|me\s+|myself\s+)?(?:an?|the|our|my|two|three|\d+|flights?|tickets?)\b", rest, re.IGNORECASE
+        )
         if what:
             yield from _plan(clause, "", m.end(), polarity=polarity, confidence=0.85)
         return
@@ -202,14 +232,21 @@ def _under_way(clause: Clause) -> Iterator[Statement]:
     if lemma == "get" and re.match(r"\s*(?:married|divorced|a\s+(?:dog|cat|puppy|kitten|new)\b)", rest):
         yield from _plan(clause, lemma, 0, polarity=polarity)
     elif lemma in ("go", "move", "fly", "travel", "head", "relocate", "drive"):
-        if re.match(r"\s*(?:\w+\s+)?(?:to|abroad|on|back|for|camping|hiking|skiing)\b", rest) and (ahead or _TELLING.search(rest[:80])):
-            if not re.match(r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|through|back\s+and)", rest):
+        if re.match(r"\s*(?:\w+\s+)?(?:to|abroad|on|back|for|camping|hiking|skiing)\b", rest) and (
+            ahead or _TELLING.search(rest[:80])
+        ):
+            if not re.match(
+                r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|through|back\s+and)",
+                rest,
+            ):
                 yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
     elif lemma == "come" and ahead:
         yield from _plan(clause, lemma, 0, polarity=polarity)
     elif lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest):
         yield from _plan(clause, lemma, 0, polarity=polarity)
-    elif (((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry")) and not _WEAK.match(f"{lemma} {rest}"):
+    elif (
+        ((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry")
+    ) and not _WEAK.match(f"{lemma} {rest}"):
         yield from _plan(clause, lemma, 0, polarity=polarity)
 
 
@@ -226,7 +263,9 @@ def _happened(clause: Clause) -> Iterator[Statement]:
         if lemma == "make" and (m := re.match(r"\s*it\s+to\s+", rest)):
             yield from _did(clause, "go", m.end() - 3)
         return
-    if lemma in ("go", "head", "see", "drive", "pass", "celebrate", "paint", "write", "swim") and not _TELLING.search(rest[:80]):
+    if lemma in ("go", "head", "see", "drive", "pass", "celebrate", "paint", "write", "swim") and not _TELLING.search(
+        rest[:80]
+    ):
         return
     yield from _did(clause, lemma, 0)
 
@@ -243,12 +282,22 @@ def _did(clause: Clause, lemma: str, begin: int) -> Iterator[Statement]:
 
 def _failed(clause: Clause) -> Iterator[Statement]:
     """ "didn't go to Rome after all", "never made it to the concert", "didn't get to run"."""
-    m = re.match(r"\s*(?:to\s+|it\s+to\s+|around\s+to\s+|the\s+chance\s+to\s+)", clause.rest) if clause.lemma in ("get", "make", "end", "manage", "have") else None
+    m = (
+        re.match(r"\s*(?:to\s+|it\s+to\s+|around\s+to\s+|the\s+chance\s+to\s+)", clause.rest)
+        if clause.lemma in ("get", "make", "end", "manage", "have")
+        else None
+    )
     begin = m.end() if m else 0
-    if m is None and clause.lemma not in _EVENTS and clause.lemma not in ("move", "adopt", "buy", "marry", "attend", "take"):
+    if (
+        m is None
+        and clause.lemma not in _EVENTS
+        and clause.lemma not in ("move", "adopt", "buy", "marry", "attend", "take")
+    ):
         return
     inner = re.match(r"([\w-]+)", clause.rest[begin:])
     verb = VERBS.get(inner[1].lower()) if inner and m and "it" not in m[0] else None
+    if m and "it" in m[0]:
+        begin = m.end() - 3  # "made it to the concert" is going to it
     lemma = verb.lemma if verb else "go" if m else clause.lemma
     begin += inner.end() if verb and inner else 0
     value = value_of(clause.rest[begin:], "free") or ""
@@ -261,18 +310,26 @@ def _failed(clause: Clause) -> Iterator[Statement]:
 def _arranged(clause: Clause) -> Iterator[Statement]:
     """ "I have a dentist appointment on Tuesday", "we've got tickets for the concert"."""
     m = re.match(
-        r"\s*(?=(?:an?|two|three|my|tickets|our)\s?(?:[\w'-]+\s+){0,4}?(?:appointment|interview|exam|test|meeting|trip|flight|surgery|operation|"
+        r"\s*(?=tickets\s+(?:for|to)\b|(?:an?|two|three|my|our)\s?(?:[\w'-]+\s+){0,4}?(?:appointment|interview|exam|test|meeting|trip|flight|surgery|operation|"
         r"concert|wedding|race|date|party|presentation|deadline|reservation|vacation|holiday|game|match|recital|tickets?|check-up|reunion)\b)",
         clause.rest,
         re.IGNORECASE,
     )
-    if m and (_TIME_AHEAD.search(clause.rest[:160]) or "ticket" in clause.rest or re.search(r"\b(?:planned|booked|coming up)\b", clause.rest[:100])):
+    if m and (
+        _TIME_AHEAD.search(clause.rest[:160])
+        or "ticket" in clause.rest
+        or re.search(r"\b(?:planned|booked|coming up)\b", clause.rest[:100])
+    ):
         yield from _plan(clause, "", m.end(), confidence=0.85)
 
 
 def _being(clause: Clause) -> Iterator[Statement]:
     """ "I'm excited for / looking forward to the trip": only "about to", "due to", "scheduled to", "off to"."""
-    m = re.match(r"\s*(?:now\s+|still\s+)?(?:due to|scheduled to|supposed to|set to|expected to|off to|signed up (?:for|to)|registered for|booked (?:on|for|to)|expecting)\s+", clause.rest, re.IGNORECASE)
+    m = re.match(
+        r"\s*(?:now\s+|still\s+)?(?:due to|scheduled to|supposed to|set to|expected to|off to|signed up (?:for|to)|registered for|booked (?:on|for|to)|expecting)\s+",
+        clause.rest,
+        re.IGNORECASE,
+    )
     if m is None or re.match(r"be\b", clause.rest[m.end() :]):
         return
     polarity: Polarity = "ended" if clause.denied else "holds"
@@ -290,25 +347,61 @@ def _was(clause: Clause) -> Iterator[Statement]:
         if value:
             polarity: Polarity = "never" if clause.denied else "holds"
             told = f"been {clause.rest[: m.end() + len(value)].strip()}"
-            yield state(clause, "did", f"go to {value.strip()}", m.end() + len(value), polarity=polarity, confidence=0.75, told=told)
+            yield state(
+                clause,
+                "did",
+                f"go to {value.strip()}",
+                m.end() + len(value),
+                polarity=polarity,
+                confidence=0.75,
+                told=told,
+            )
 
 
 def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
     """ "I have yoga every Tuesday", "we play cards on Fridays": the recurrence belongs to the value."""
-    if clause.form not in ("present", "ing", "future") or clause.lemma in ("be", "love", "like", "hate", "enjoy", "feel", "live", "want", "need", "know"):
+    if clause.form not in ("present", "ing", "future") or clause.lemma in (
+        "be",
+        "love",
+        "like",
+        "hate",
+        "enjoy",
+        "feel",
+        "live",
+        "want",
+        "need",
+        "know",
+    ):
         return
     before = clause.rest[: when.start()]
     value = value_of(clause.rest[: when.end()], "free")
-    if value is None or _outside(value) or len(value.rstrip()) < len(clause.rest[: when.end()].rstrip()) - 1 or re.search(r"[,;:]", before):
+    if (
+        value is None
+        or _outside(value)
+        or len(value.rstrip()) < len(clause.rest[: when.end()].rstrip()) - 1
+        or re.search(r"[,;:]", before)
+    ):
         return
-    core = re.sub(r"^\s*(?:an?|the|my|our)\s+", "", value) if clause.lemma in ("have", "attend", "get") else f"{clause.lemma} {value.strip()}"
+    core = (
+        re.sub(r"^\s*(?:an?|the|my|our)\s+", "", value)
+        if clause.lemma in ("have", "attend", "get")
+        else f"{clause.lemma} {value.strip()}"
+    )
     if clause.lemma == "have" and re.match(r"\s*(?:to|a lot|so much|been|fun)\b", value):
         return
     if _NOW.match(clause.rest, when.end()) or clause.keep == "now":  # "every Sunday now": whenever it was before
         activity = re.sub(r"\s+on$", "", core.replace(when[0], "").strip())
         if activity and not clause.denied:
             yield state(clause, "does regularly", activity, when.end(), polarity="ended", silent=True, timeless=True)
-    yield state(clause, "does regularly", core.strip(), when.end(), confidence=0.8, polarity="ended" if clause.denied else "holds", timeless=True)
+    yield state(
+        clause,
+        "does regularly",
+        core.strip(),
+        when.end(),
+        confidence=0.8,
+        polarity="ended" if clause.denied else "holds",
+        timeless=True,
+    )
 
 
 _NOW = re.compile(r"\s+(?:now|from now on|these days|instead)\b", re.IGNORECASE)
@@ -328,7 +421,9 @@ _SHIFTED = re.compile(
 def read_fallen(plain: str, start: int, end: int, speaker: str) -> list[Statement]:
     """ "The trip to Rome fell through": a plan that has ended, whatever its verb was."""
     m = _FELL.match(plain, start, end)
-    if m is None or re.match(r"(?:it|that|this|which|what|everything|something|nothing|he|she|they|we|i)\b", m["what"], re.IGNORECASE):
+    if m is None or re.match(
+        r"(?:it|that|this|which|what|everything|something|nothing|he|she|they|we|i)\b", m["what"], re.IGNORECASE
+    ):
         return []
     begin = m.start() + len(m[0]) - len(m[0].lstrip())
     text = m[0].strip()
@@ -340,13 +435,20 @@ def read_fallen(plain: str, start: int, end: int, speaker: str) -> list[Statemen
     return [ended, Statement(text, speaker, "does regularly", m["what"], begin, m.end(), 0.85, "ended", silent=True)]
 
 
-_DATED = re.compile(rf"(?:on\s+)?(?:{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|next|the\s+\d|\d|january|february|march|april|may|june|july|august|september|october|november|december|tomorrow|noon|midnight|this|in\s|a\s+(?:later|week))", re.IGNORECASE)
+_DATED = re.compile(
+    rf"(?:on\s+)?(?:{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|next|the\s+\d|\d|january|february|march|april|may|june|july|august|september|october|november|december|tomorrow|noon|midnight|this|in\s|a\s+(?:later|week))",
+    re.IGNORECASE,
+)
 
 
 def read_shifted(plain: str, start: int, end: int, speaker: str) -> list[Statement]:
     """ "Yoga moved to Thursdays", "the meeting was moved from Monday to Tuesday"."""
     m = _SHIFTED.match(plain, start, end)
-    if m is None or not _DATED.match(m["new"]) or re.match(r"(?:it|that|this|which|he|she|they|we|i)\b", m["what"], re.IGNORECASE):
+    if (
+        m is None
+        or not _DATED.match(m["new"])
+        or re.match(r"(?:it|that|this|which|he|she|they|we|i)\b", m["what"], re.IGNORECASE)
+    ):
         return []
     begin = m.start() + len(m[0]) - len(m[0].lstrip())
     text = re.sub(r"^(?:my|our)\b", f"{speaker}'s", m[0].strip(), flags=re.IGNORECASE)
@@ -356,11 +458,33 @@ def read_shifted(plain: str, start: int, end: int, speaker: str) -> list[Stateme
         old = _singular_day(m["old"]) if m["old"] else None
         return [
             Statement(text, speaker, "does regularly", what, begin, m.end(), 0.8, "ended", silent=True, timeless=True),
-            Statement(text, speaker, "does regularly", f"{what} on {re.sub('^on ', '', new)}", begin, m.end(), 0.8, instead_of=old, timeless=True),
+            Statement(
+                text,
+                speaker,
+                "does regularly",
+                f"{what} on {re.sub('^on ', '', new)}",
+                begin,
+                m.end(),
+                0.8,
+                instead_of=old,
+                timeless=True,
+            ),
         ]
     subject = f"the {what.lower() if what[0].isupper() and what[1:].islower() else what}"
     value = re.sub(r"^(?:on|at)\s+", "", new)
-    return [Statement(text, subject, "time" if re.match(r"(?:at\s+)?(?:\d{1,2}(?::\d\d|\s?[ap]m\b)|noon|midnight)", value) else "date", value, begin, m.end(), 0.85, single=True, instead_of=m["old"])]
+    return [
+        Statement(
+            text,
+            subject,
+            "time" if re.match(r"(?:at\s+)?(?:\d{1,2}(?::\d\d|\s?[ap]m\b)|noon|midnight)", value) else "date",
+            value,
+            begin,
+            m.end(),
+            0.85,
+            single=True,
+            instead_of=m["old"],
+        )
+    ]
 
 
 def _singular_day(text: str) -> str:

@@ -38,7 +38,13 @@ class Rule(NamedTuple):
 
 
 def _rule(
-    pattern: str, attribute: str, confidence: float = 0.85, check: str = "noun", *, dislike: bool = False, speaker: bool = False
+    pattern: str,
+    attribute: str,
+    confidence: float = 0.85,
+    check: str = "noun",
+    *,
+    dislike: bool = False,
+    speaker: bool = False,
 ) -> Rule:
     compiled = re.compile(r"\s*" + pattern.replace(" ", r"\s+"), re.IGNORECASE)
     return Rule(compiled, attribute, confidence, check, dislike, speaker)
@@ -52,11 +58,31 @@ _BE = (
     _rule(rf"{_ARTICLE}(?:now )?(?=(?:strict |lifelong |committed |fully |mostly )?{DIETS}\b)", "diet", 0.95, "diet"),
     _rule(r"(?:originally |actually )?from (?=(?-i:(?:the )?[A-Z]))", "from", 0.9, "place"),
     _rule(r"(?:currently |now |still )?(?:based|situated|settled) (?:in|near|at|out of) ", "lives in", 0.9, "place"),
-    _rule(rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$|and\b|today\b))))", "age", 0.95, "age"),
+    _rule(
+        rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$|and\b|today\b))))",
+        "age",
+        0.95,
+        "age",
+    ),
     _rule(r"(?:not )?(?:in a relationship with|dating|seeing) (?=(?-i:[A-Z]))", "partner", 0.85, "short"),
-    _rule(r"(?:happily |newly |now |still |recently )?(?=(?:single|widowed|separated|divorced|married|engaged)\b)", "marital status", 0.9, "marital"),
-    _rule(r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|paternity|sick) leave)\b)", "employment", 0.9, "state"),
-    _rule(r"(?=(?:catholic|buddhist|muslim|jewish|hindu|christian|atheist|agnostic|an atheist|a christian|a muslim|a buddhist)\b)", "religion", 0.85, "short"),
+    _rule(
+        r"(?:happily |newly |now |still |recently )?(?=(?:single|widowed|separated|divorced|married|engaged)\b)",
+        "marital status",
+        0.9,
+        "marital",
+    ),
+    _rule(
+        r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|paternity|sick) leave)\b)",
+        "employment",
+        0.9,
+        "state",
+    ),
+    _rule(
+        r"(?=(?:catholic|buddhist|muslim|jewish|hindu|christian|atheist|agnostic|an atheist|a christian|a muslim|a buddhist)\b)",
+        "religion",
+        0.85,
+        "short",
+    ),
     _rule(rf"(?=(?-i:{NATIONALITIES})\b)", "nationality", 0.85, "nationality"),
     _rule(rf"(?=(?-i:half )?{STATES}\b)", "is", 0.85, "state"),
     _rule(
@@ -65,7 +91,12 @@ _BE = (
         0.9,
         "liking",
     ),
-    _rule(rf"{_VERY}(?:into|passionate about|fond of|keen on|obsessed with|addicted to|crazy about) ", "likes", 0.8, "liking"),
+    _rule(
+        rf"{_VERY}(?:into|passionate about|fond of|keen on|obsessed with|addicted to|crazy about) ",
+        "likes",
+        0.8,
+        "liking",
+    ),
     _rule(rf"{_VERY}interested in ", "is interested in", 0.8, "liking"),
     _rule(rf"{_VERY}(?:afraid|scared|terrified) of ", "is afraid of", 0.85, "noun"),
     _rule(r"(?:very |really |pretty |so )?(?:good|bad|terrible) at ", "is good at", 0.7, "liking", speaker=True),
@@ -79,7 +110,12 @@ _BE = (
         "is",
         0.8,
     ),
-    _rule(r"(?:now )?(?:the )?(?:new )?(?=(?:head|director|chief|vice president|vp|ceo|cto|cfo|manager|team lead) of )", "works as", 0.85, speaker=True),
+    _rule(
+        r"(?:now )?(?:the )?(?:new )?(?=(?:head|director|chief|vice president|vp|ceo|cto|cfo|manager|team lead) of )",
+        "works as",
+        0.85,
+        speaker=True,
+    ),
 )
 _BORN = (
     _rule(r"(?:born and )?raised in ", "grew up in", 0.9, "place"),
@@ -88,7 +124,11 @@ _BORN = (
 )
 _HAVE = (
     _rule(rf"(?=(?:severe |chronic |mild |type \w+ |a bit of )?{CONDITIONS}(?!\w))", "suffers from", 0.9),
-    _rule(r"(?=an? (?:broken|sprained|torn|fractured|twisted|slipped|pulled) \w+|the flu|a cold\b|a fever|covid)", "suffers from", 0.85),
+    _rule(
+        r"(?=an? (?:broken|sprained|torn|fractured|twisted|slipped|pulled) \w+|the flu|a cold\b|a fever|covid)",
+        "suffers from",
+        0.85,
+    ),
     _rule(r"(?:an? )?(?:severe |bad |mild |serious )?allergy to ", "is allergic to", 0.9),
     _rule(
         rf"(?:also )?(?!a (?:lot|bunch|ton)\b)(?=(?:{NUMBER} |any )?(?:(?!for\b|of\b|with\b|to\b)[\w'-]+ ){{0,3}}?(?:{KIN}|{PETS}|{THINGS})\b)",
@@ -96,7 +136,12 @@ _HAVE = (
         0.9,
         "having",
     ),
-    _rule(r"(?=an? (?:[a-z-]+ ){0,2}(?-i:[A-Z](?!onday|uesday|ednesday|hursday|riday|aturday|unday)[a-z]+)(?! (?:question|meeting|class|exam|test|party)))", "has", 0.8, "having"),
+    _rule(
+        r"(?=an? (?:[a-z-]+ ){0,2}(?-i:[A-Z](?!onday|uesday|ednesday|hursday|riday|aturday|unday)[a-z]+)(?! (?:question|meeting|class|exam|test|party)))",
+        "has",
+        0.8,
+        "having",
+    ),
 )
 _LIKE = (_rule("", "likes", 0.85, "liking"),)
 _HATE = (_rule("", "likes", 0.85, "liking", dislike=True),)
@@ -135,8 +180,22 @@ _STATES: dict[str, tuple[Rule, ...]] = {
     "eat": (_rule("", "eats", 0.85, "food"),),
     "drink": (_rule("", "drinks", 0.85, "food"),),
     "keep": (_rule(rf"(?=(?:{NUMBER} )?(?:[\w'-]+ ){{0,2}}?{PETS}\b)", "has", 0.85, "having"),),
-    "do": (_rule(r"(?=(?:an?|my) (?:[\w'-]+ ){0,2}?(?:phd|degree|masters?|master's|bachelor's|apprenticeship|doctorate|internship)\b)", "studies", 0.85, "noun"),),
-    "go": (_rule(r"to (?=(?:the )?(?:[\w'-]+ ){0,3}(?:kindergarten|nursery|preschool|school|college|university|uni)\b)", "studies at", 0.8, "noun"),),
+    "do": (
+        _rule(
+            r"(?=(?:an?|my) (?:[\w'-]+ ){0,2}?(?:phd|degree|masters?|master's|bachelor's|apprenticeship|doctorate|internship)\b)",
+            "studies",
+            0.85,
+            "noun",
+        ),
+    ),
+    "go": (
+        _rule(
+            r"to (?=(?:the )?(?:[\w'-]+ ){0,3}(?:kindergarten|nursery|preschool|school|college|university|uni)\b)",
+            "studies at",
+            0.8,
+            "noun",
+        ),
+    ),
     "watch": (_rule(r"", "watches", 0.75, "liking", speaker=True),),
     "wear": (_rule(r"(?=glasses|contact|a hearing|a wheelchair|hearing)", "wears", 0.8),),
     "celebrate": (_rule("", "celebrates", 0.8, "liking", speaker=True),),
@@ -169,12 +228,19 @@ _STATES: dict[str, tuple[Rule, ...]] = {
     "name": (),
 }
 _PLAIN_HABITS = frozenset({"eat", "drink"})  # without a "not": too common to be a trait, unless it says how often
-_TRAIT = re.compile(r"\b(?:again|now|only|mostly|always|every ?day|daily|a lot of|lots of|usually|regularly)\b", re.IGNORECASE)
-_SINCE = re.compile(r"\b(?:for (?!an?\b (?!year|month|week|while|decade))(?:[\w-]+ ){0,3}(?:years?|months?|weeks?|decades?|while|ages|life|long)|since|all my life|my whole life)\b", re.IGNORECASE)
+_TRAIT = re.compile(
+    r"\b(?:again|now|only|mostly|always|every ?day|daily|a lot of|lots of|usually|regularly)\b", re.IGNORECASE
+)
+_SINCE = re.compile(
+    r"\b(?:for (?!an?\b (?!year|month|week|while|decade))(?:[\w-]+ ){0,3}(?:years?|months?|weeks?|decades?|while|ages|life|long)|since|all my life|my whole life)\b",
+    re.IGNORECASE,
+)
 _ALWAYS = re.compile(r"(?P<verb>loved|hated|wanted|enjoyed|dreamed|liked|lived)\b", re.IGNORECASE)
 # Those one does not cease to have: denying them says that they never were.
 _BORN_WITH = re.compile(r"\b(?:sisters?|brothers?|siblings?|twins?|cousins?|aunts?|uncles?)\b", re.IGNORECASE)
-_MEAT = re.compile(r"\b(?:meat|fish|chicken|beef|pork|bacon|everything|dairy|eggs|cheese|animal products)\b", re.IGNORECASE)
+_MEAT = re.compile(
+    r"\b(?:meat|fish|chicken|beef|pork|bacon|everything|dairy|eggs|cheese|animal products)\b", re.IGNORECASE
+)
 
 
 def read_state(clause: Clause) -> list[Statement]:
@@ -236,9 +302,44 @@ def _polarity(clause: Clause, rule: Rule, value: str) -> Polarity | None:
         if clause.negated or clause.never:
             return None  # "I don't hate it" says little
         return "holds" if False else ("ended" if not clause.ceased and clause.form in ("present", "ing") else None)
-    if clause.form == "past" and not clause.denied and clause.lemma in ("like", "love", "enjoy", "hate", "see", "watch", "eat", "drink", "learn", "wear", "use", "play", "drive", "practise", "practice", "collect", "teach", "run", "prefer", "celebrate", "adore", "come", "stay", "care"):
+    if (
+        clause.form == "past"
+        and not clause.denied
+        and clause.lemma
+        in (
+            "like",
+            "love",
+            "enjoy",
+            "hate",
+            "see",
+            "watch",
+            "eat",
+            "drink",
+            "learn",
+            "wear",
+            "use",
+            "play",
+            "drive",
+            "practise",
+            "practice",
+            "collect",
+            "teach",
+            "run",
+            "prefer",
+            "celebrate",
+            "adore",
+            "come",
+            "stay",
+            "care",
+        )
+    ):
         return None  # an event: "I loved the film"
-    if clause.lemma == "be" and clause.form == "past" and rule.attribute not in ("works as", "employment", "marital status", "diet", "partner", "born in", "born on", "grew up in"):
+    if (
+        clause.lemma == "be"
+        and clause.form == "past"
+        and rule.attribute
+        not in ("works as", "employment", "marital status", "diet", "partner", "born in", "born on", "grew up in")
+    ):
         return None
     if clause.lemma == "have":
         if clause.form == "past" and not clause.denied:
@@ -257,7 +358,10 @@ def _occupation(
     clause: Clause, value: str, begin: int, upto: int, polarity: Polarity, confidence: float
 ) -> Iterator[Statement]:
     """ "a nurse at St Mary's" is an occupation and an employer."""
-    employer = re.search(r"\s(?:at|for|with)\s(?=(?-i:(?:the\s|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank))?[A-Z]|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank)))", value)
+    employer = re.search(
+        r"\s(?:at|for|with)\s(?=(?-i:(?:the\s|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank))?[A-Z]|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank)))",
+        value,
+    )
     role = value[: employer.start()] if employer else value
     yield state(clause, "works as", without_article(role), upto, confidence=confidence, polarity=polarity)
     if employer and value[employer.end() :]:
@@ -269,8 +373,16 @@ def _occupation(
 
 def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Statement]:
     """ "married to Sara", "engaged", "divorced from Tom"."""
-    m = re.match(r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|in\b|with\b))", clause.rest[begin:], re.IGNORECASE)
-    if m is None or re.search(r"^\s*with\b", clause.rest[begin + m.end() :]) and m["status"].lower() in ("single", "separated", "engaged"):
+    m = re.match(
+        r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|in\b|with\b))",
+        clause.rest[begin:],
+        re.IGNORECASE,
+    )
+    if (
+        m is None
+        or re.search(r"^\s*with\b", clause.rest[begin + m.end() :])
+        and m["status"].lower() in ("single", "separated", "engaged")
+    ):
         return
     upto = begin + (m.end("partner") if m["partner"] else m.end("status"))
     yield from marriage(clause, m["status"].lower(), m["partner"], upto, polarity=polarity)
@@ -286,16 +398,51 @@ def marriage(
     for i, person in enumerate(people):
         mate = people[1 - i] if pair else partner
         text = told if i == 0 else f"{person} is {status}"
-        yield state(clause, "marital status", status, upto, confidence=0.9, polarity=polarity, subject=person, text=text)
+        yield state(
+            clause, "marital status", status, upto, confidence=0.9, polarity=polarity, subject=person, text=text
+        )
         if status in ("married", "engaged") and mate and is_named(mate):
-            text = f"{person} is {status} to {mate}" if polarity == "holds" else f"{person} is no longer {status} to {mate}"
+            text = (
+                f"{person} is {status} to {mate}"
+                if polarity == "holds"
+                else f"{person} is no longer {status} to {mate}"
+            )
             yield state(clause, "partner", mate, upto, confidence=0.9, polarity=polarity, subject=person, text=text)
         elif status in ("divorced", "separated", "widowed", "single") and polarity == "holds":
             yield state(clause, "partner", mate, upto, polarity="ended", subject=person, silent=True)
 
 
-_PERFECT_ING = {"live", "work", "play", "learn", "study", "teach", "practise", "practice", "collect", "run", "volunteer", "date", "suffer", "smoke", "drive", "coach", "train", "dance", "paint", "write", "cook", "cycle"}
-_GERUND_ATTRIBUTE = {"dance": "practises", "paint": "practises", "write": "practises", "cook": "practises", "cycle": "practises"}
+_PERFECT_ING = {
+    "live",
+    "work",
+    "play",
+    "learn",
+    "study",
+    "teach",
+    "practise",
+    "practice",
+    "collect",
+    "run",
+    "volunteer",
+    "date",
+    "suffer",
+    "smoke",
+    "drive",
+    "coach",
+    "train",
+    "dance",
+    "paint",
+    "write",
+    "cook",
+    "cycle",
+}
+_GERUND_ATTRIBUTE = {
+    "dance": "practises",
+    "paint": "practises",
+    "write": "practises",
+    "cook": "practises",
+    "cycle": "practises",
+}
 
 
 def _perfect(clause: Clause) -> Iterator[Statement]:
@@ -303,7 +450,11 @@ def _perfect(clause: Clause) -> Iterator[Statement]:
     rest = clause.rest
     if clause.never and not clause.who.plural:
         m = re.match(r"\s*(?:to\s+)?", rest)
-        if clause.lemma in ("live", "work") or (clause.lemma == "be" and re.match(r"\s*(?:married|to\b|an?\b)", rest)) or clause.lemma in ("smoke", "eat", "own", "drive", "travel", "fly", "drink", "learn"):
+        if (
+            clause.lemma in ("live", "work")
+            or (clause.lemma == "be" and re.match(r"\s*(?:married|to\b|an?\b)", rest))
+            or clause.lemma in ("smoke", "eat", "own", "drive", "travel", "fly", "drink", "learn")
+        ):
             value = value_of(rest[m.end() if m else 0 :], "noun")
             if value:
                 upto = (m.end() if m else 0) + len(value)
@@ -312,10 +463,26 @@ def _perfect(clause: Clause) -> Iterator[Statement]:
                     if rule.dislike:
                         continue
                     if (hit := rule.pattern.match(rest)) and (v := value_of(rest[hit.end() :], rule.check)):
-                        yield state(clause, rule.attribute, v, hit.end() + len(v), polarity="never", confidence=0.8, told=("been " if clause.lemma == "be" else "") + rest[: hit.end() + len(v)])
+                        yield state(
+                            clause,
+                            rule.attribute,
+                            v,
+                            hit.end() + len(v),
+                            polarity="never",
+                            confidence=0.8,
+                            told=("been " if clause.lemma == "be" else "") + rest[: hit.end() + len(v)],
+                        )
                         return
                 verb = "go to" if clause.lemma == "be" else clause.verb
-                yield state(clause, "did", f"{verb} {value}", upto, polarity="never", confidence=0.75, told=rest[:upto] if clause.lemma != "be" else f"been {rest[:upto].strip()}")
+                yield state(
+                    clause,
+                    "did",
+                    f"{verb} {value}",
+                    upto,
+                    polarity="never",
+                    confidence=0.75,
+                    told=rest[:upto] if clause.lemma != "be" else f"been {rest[:upto].strip()}",
+                )
         return
     if clause.denied or not _SINCE.search(rest[:200]):
         return
@@ -331,21 +498,43 @@ def _perfect(clause: Clause) -> Iterator[Statement]:
         upto = m.end() + len(value)
         if core:
             been = "been " if lemma == "be" else ""
-            yield state(clause, rule.attribute, without_article(core) if rule.attribute == "works as" else core, upto, confidence=rule.confidence, polarity="holds", told=been + rest[:upto])
+            yield state(
+                clause,
+                rule.attribute,
+                without_article(core) if rule.attribute == "works as" else core,
+                upto,
+                confidence=rule.confidence,
+                polarity="holds",
+                told=been + rest[:upto],
+            )
         return
     if lemma == "work" and (m := re.match(r"\s*(?P<how>as|at|for|in)\s+", rest, re.IGNORECASE)):
         value = value_of(rest[m.end() :], "noun")
         if value:
             core = _SINCE.split(value, maxsplit=1)[0].rstrip(" ,")
             attribute = {"as": "works as", "in": "works in"}.get(m["how"].lower(), "works at")
-            yield state(clause, attribute, without_article(core) if attribute == "works as" else core, m.end() + len(value), confidence=0.9, polarity="holds")
+            yield state(
+                clause,
+                attribute,
+                without_article(core) if attribute == "works as" else core,
+                m.end() + len(value),
+                confidence=0.9,
+                polarity="holds",
+            )
         return
     if clause.verb.startswith("been ") and lemma in _GERUND_ATTRIBUTE:
         value = value_of(rest, "lasting") if rest.strip() else None
         if value is not None:
             gerund = clause.verb.split()[-1]
             core = _SINCE.split(f"{gerund} {value}", maxsplit=1)[0].strip()
-            yield state(clause, "practises", core, len(value) + (len(rest) - len(rest.lstrip())), confidence=0.8, polarity="holds")
+            yield state(
+                clause,
+                "practises",
+                core,
+                len(value) + (len(rest) - len(rest.lstrip())),
+                confidence=0.8,
+                polarity="holds",
+            )
 
 
 def without_article(value: str) -> str:

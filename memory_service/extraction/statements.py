@@ -32,10 +32,18 @@ HEARSAY = 0.5  # what one says about somebody else's words
 _MAX_SENTENCE_CHARS = 600  # longer is a paste or an attack: reading a sentence takes the square of its length
 _LISTED = re.compile(r"^\s*(?:\d{1,5}[.)]|[-*•])\s+\S", re.MULTILINE)
 _LINE = re.compile(r"(?:(?!(?<=[.!?])[ \t]+\d{1,5}[.)] )[^\n])+")
-_NOT_THEN = re.compile(r"\s*,?\s+(?:and\s+)?not\s+(?:(?:in|at|on|a|an|the|as)\s+)*(?P<old>[\w@.+'&-]+(?:\s[A-Z][\w'-]*)?)(?=\s*(?:[.,!;)]|$))", re.IGNORECASE)
-_I_SAID = re.compile(r"\s*(?:(?:sorry|oh|wait)[,.]?\s+)?(?:i know\s+)?i\s+(?:said|told\s+you|wrote|mentioned|claimed|thought)\b[^.!?]*?(?:,|\bbut\b)\s*(?:but\s+)?(?:actually,?\s+|really,?\s+|in fact,?\s+)?(?=(?:i|my|we|he|she|it)\b)", re.IGNORECASE)
+_NOT_THEN = re.compile(
+    r"\s*,?\s+(?:and\s+)?not\s+(?:(?:in|at|on|a|an|the|as)\s+)*(?P<old>[\w@.+'&-]+(?:\s[A-Z][\w'-]*)?)(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
+_I_SAID = re.compile(
+    r"\s*(?:(?:sorry|oh|wait)[,.]?\s+)?(?:i know\s+)?i\s+(?:said|told\s+you|wrote|mentioned|claimed|thought)\b[^.!?]*?(?:,|\bbut\b)\s*(?:but\s+)?(?:actually,?\s+|really,?\s+|in fact,?\s+)?(?=(?:i|my|we|he|she|it)\b)",
+    re.IGNORECASE,
+)
 _SAYS = re.compile(
-    r"\s*(?:(?:and|but|so|also|oh|well)\s+)?(?:(?P<source>(?-i:[A-Z][a-z]+(?:\s[A-Z][a-z]+)?))|my\s+" + KIN_PHRASE + r")\s+(?:just\s+|also\s+|recently\s+)?"
+    r"\s*(?:(?:and|but|so|also|oh|well)\s+)?(?:(?P<source>(?-i:[A-Z][a-z]+(?:\s[A-Z][a-z]+)?))|my\s+"
+    + KIN_PHRASE
+    + r")\s+(?:just\s+|also\s+|recently\s+)?"
     r"(?:says?|said|told\s+(?:me|us)|tells\s+(?:me|us)|claims?|claimed|mentioned|swears|insists|thinks|believes|reckons|wrote|texted(?:\s+me)?|announced)\s+(?:that\s+)?",
     re.IGNORECASE,
 )
@@ -71,8 +79,81 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
 
 
 # A cheap look before the long patterns.
-_JOKE_WORDS = ("jok", "kidding", "jk", "j/k", "sarcas", "fool", "lol", "/s", "yeah", "as if", "no one", "oh sure", "and i", "fly", "dream", "totally", "obvious", "messing", "leg", "not!", "ha no", "ha, ")
-_FICTION_WORDS = ("stor", "dream", "game", "movie", "film", "novel", "play", "series", "sitcom", "campaign", "simulation", "script", "fic", "fantas", "comic", "musical", "show", "book", "poem", "song", "world", "universe", "character", "avatar", "protagonist", "narrator", "ego", "sim ", "persona", "once upon", "let's", "pretend", "nightmare", "imagin", "lyrics", "sing", "chorus", "hypothe", "thought exp", "another life", "reality", "parallel", "writing", "wrote", "line", "chapter", "scene", "sentence", "monologue")
+_JOKE_WORDS = (
+    "jok",
+    "kidding",
+    "jk",
+    "j/k",
+    "sarcas",
+    "fool",
+    "lol",
+    "/s",
+    "yeah",
+    "as if",
+    "no one",
+    "oh sure",
+    "and i",
+    "fly",
+    "dream",
+    "totally",
+    "obvious",
+    "messing",
+    "leg",
+    "not!",
+    "ha no",
+    "ha, ",
+)
+_FICTION_WORDS = (
+    "stor",
+    "dream",
+    "game",
+    "movie",
+    "film",
+    "novel",
+    "play",
+    "series",
+    "sitcom",
+    "campaign",
+    "simulation",
+    "script",
+    "fic",
+    "fantas",
+    "comic",
+    "musical",
+    "show",
+    "book",
+    "poem",
+    "song",
+    "world",
+    "universe",
+    "character",
+    "avatar",
+    "protagonist",
+    "narrator",
+    "ego",
+    "sim ",
+    "persona",
+    "once upon",
+    "let's",
+    "pretend",
+    "nightmare",
+    "imagin",
+    "lyrics",
+    "sing",
+    "chorus",
+    "hypothe",
+    "thought exp",
+    "another life",
+    "reality",
+    "parallel",
+    "writing",
+    "wrote",
+    "line",
+    "chapter",
+    "scene",
+    "sentence",
+    "monologue",
+)
 
 
 def _any_in(text: str, words: tuple[str, ...]) -> bool:
@@ -160,7 +241,7 @@ class _Reader:
             last = not any(s.end == statement.end and not s.silent for s in found[:i])
             tail = self.plain[statement.end : after]
             kept = _JOINT_END.sub("", tail) if after < end else tail.rstrip()
-            words = kept.split()
+            words = [] if _EMPTY_TAIL.fullmatch(kept) else kept.split()
             if statement.silent or not last or not words or len(words) > _MAX_TAIL_WORDS or _TAIL_STOPS.search(kept):
                 told.append(statement)
                 continue
@@ -245,15 +326,23 @@ class _Reader:
             found += new
         return found
 
-    def _clause(self, head: Head, end: int, last: Clause | None, any_found: bool) -> tuple[list[Statement], Clause | None]:
+    def _clause(
+        self, head: Head, end: int, last: Clause | None, any_found: bool
+    ) -> tuple[list[Statement], Clause | None]:
         body = self.plain[head.body_start : end]
         if head.my:
             words = body.lstrip()
             own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
+            if own and own.attribute == "name" and (mate := _MATE_OF.fullmatch(own.subject or "")):
+                own = replace(own, subject=mate["owner"], attribute="partner")
             if own and own.attribute == "owns":
-                return [own, replace(own, attribute="has", silent=True), replace(own, attribute="drives", silent=True)], None
+                return [
+                    own,
+                    replace(own, attribute="has", silent=True),
+                    replace(own, attribute="drives", silent=True),
+                ], None
             return ([own] if own else []), None
         if head.ellipsis:
             if last is None or (re.match(r"\s*to\s", last.rest) and last.form != "future" and last.lemma != "move"):
@@ -269,9 +358,18 @@ class _Reader:
 
 
 _MAX_TAIL_WORDS = 16
-_JOINT_END = re.compile(r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE)
+_EMPTY_TAIL = re.compile(
+    r"[\s,]*(?:(?:by the way|btw|lol|ha+h?a*|haha\w*|though|tho|you know|thanks|thank you|finally|actually|sadly|luckily|honestly|"
+    r"too|as well|myself|any ?more|any longer|after all|i guess|i think|ok|okay|please)[\s,]*)+",
+    re.IGNORECASE,
+)
+_JOINT_END = re.compile(
+    r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE
+)
 _TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
-_FIRST_PERSON = re.compile(r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?")
+_FIRST_PERSON = re.compile(
+    r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?"
+)
 
 
 def third_person_of(words: str, speaker: str) -> str:
@@ -279,7 +377,18 @@ def third_person_of(words: str, speaker: str) -> str:
 
     def named(m: re.Match[str]) -> str:
         aux, verb = (m["aux"] or "").strip(), m["verb"]
-        aux = {"'m": " is", "am": " is", "are": " is", "'re": " is", "'ve": " has", "have": " has", "'ll": " will", "'d": " would", "do": " does", "don't": " does not"}.get(aux, "")
+        aux = {
+            "'m": " is",
+            "am": " is",
+            "are": " is",
+            "'re": " is",
+            "'ve": " has",
+            "have": " has",
+            "'ll": " will",
+            "'d": " would",
+            "do": " does",
+            "don't": " does not",
+        }.get(aux, "")
         known = VERBS.get(verb) if verb and not aux else None
         if verb and known and "base" in known.forms and "past" not in known.forms:
             verb = third_person(known.lemma)
@@ -295,14 +404,40 @@ _TURNED = re.compile(
     r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
 )
-_MARKED = re.compile(r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b", re.IGNORECASE)
-_TOLD_WORDS = ("said", "say", "told", "tells", "claim", "mentioned", "swears", "insists", "think", "thought", "believes", "reckons", "wrote", "texted", "announced")
+_MATE_OF = re.compile(r"(?P<owner>.+)'s (?:wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?)")
+_MARKED = re.compile(
+    r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b",
+    re.IGNORECASE,
+)
+_TOLD_WORDS = (
+    "said",
+    "say",
+    "told",
+    "tells",
+    "claim",
+    "mentioned",
+    "swears",
+    "insists",
+    "think",
+    "thought",
+    "believes",
+    "reckons",
+    "wrote",
+    "texted",
+    "announced",
+)
 _FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
-_NO_THINGS = frozenset("i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how there there's these those who if when where why thanks thank your his her their let me".split())
-_DEFINITE = re.compile(r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|known) for\b")
+_NO_THINGS = frozenset(
+    "i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how there there's these those who if when where why thanks thank your his her their let me".split()
+)
+_DEFINITE = re.compile(
+    r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|known) for\b"
+)
 _SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
 _FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)
-_COPULA = re.compile(r"\b(?:is|was|are|were|'s|plays|speaks|worked|works|died|will be|starts|begins|founded|created|lived|wrote)\b")
+_COPULA = re.compile(
+    r"\b(?:is|was|are|were|'s|plays|speaks|worked|works|died|will be|starts|begins|founded|created|lived|wrote)\b"
+)
 _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 
@@ -325,7 +460,9 @@ def _exchanged(plain: str, traded: Correction, speaker: str) -> Statement:
     begin = traded.start + len(sentence) - len(sentence.lstrip())
     text = re.sub(r"\bI\b", speaker, from_third(sentence.strip(), speaker))
     text = text[:1].upper() + text[1:]
-    return Statement(text, None, None, traded.new, begin, traded.end, 0.8, corrects=True, instead_of=traded.old, timeless=True)
+    return Statement(
+        text, None, None, traded.new, begin, traded.end, 0.8, corrects=True, instead_of=traded.old, timeless=True
+    )
 
 
 def find_self_name(text: str) -> tuple[str, int, int] | None:

@@ -9,9 +9,7 @@ from .vocabulary import PETS, THINGS
 
 MAX_VALUE_WORDS = 12
 # "hiking and painting" is a list; "Oslo and started" is not.
-_FINITE = "|".join(
-    sorted((word for word, verb in VERBS.items() if "past" in verb.forms), key=len, reverse=True)
-)
+_FINITE = "|".join(sorted((word for word, verb in VERBS.items() if "past" in verb.forms), key=len, reverse=True))
 # Where a value ends. A comma ends it too, except inside of a list (see LIST).
 BOUNDARY = re.compile(
     r"\s*(?:[;!?…]|:(?!\d)|[\[\]()\"“”*]|\.(?=\s|$)|\s[-–—]+\s|[–—]|--"
@@ -153,7 +151,9 @@ def _is_age(value: str) -> bool:
 def _is_food(value: str) -> bool:
     if value.lower() == "everything":
         return True
-    return _is_noun(value) and not re.match(r"(?:out|in|at|with|up|well|early|late|before|after|like|lunch|dinner)\b", value)
+    return _is_noun(value) and not re.match(
+        r"(?:out|in|at|with|up|well|early|late|before|after|like|lunch|dinner)\b", value
+    )
 
 
 def _is_nationality(value: str) -> bool:
