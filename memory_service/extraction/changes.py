@@ -99,13 +99,23 @@ def _trailing_time(rest: str) -> int:
     return m.end() if m else 0
 
 
-_JOB = r"(?:(?:my|a|an|the|his|her|their|this|our)\s+)?(?:(?:new|current|old|first|own|full-time|part-time|day|dream|summer)\s+)*(?:job|position|role|post|gig)"
+_JOB = (
+    r"(?:(?:my|a|an|the|his|her|their|this|our)\s+)?(?:(?:new|current|old|first|own|full-time|part-time|"
+    r"day|dream|summer)\s+)*(?:job|position|role|post|gig)"
+)
 _EMPLOYER = re.compile(
-    r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|about\b|a\s)[\w&'’.-]+){0,5})",
+    (
+        r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|"
+        r"this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|"
+        r"about\b|a\s)[\w&'’.-]+){0,5})"
+    ),
     re.IGNORECASE,
 )
 _ROLE = re.compile(
-    r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})",
+    (
+        r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|"
+        r"this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})"
+    ),
     re.IGNORECASE,
 )
 
@@ -118,7 +128,10 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     employer, role = _EMPLOYER.search(rest, begin, upto), _ROLE.search(rest, begin, upto)
     where = as_name or (employer["value"] if employer else None)
     if where and re.match(
-        r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|least|first)\b",
+        (
+            r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|"
+            r"least|first)\b"
+        ),
         where,
         re.IGNORECASE,
     ):
@@ -184,7 +197,10 @@ def _started(clause: Clause) -> Iterator[Statement]:
     elif re.match(r"\s*(?:at|with|as|for)\s", rest, re.IGNORECASE):
         yield from employed(clause, 0)
     elif m := re.match(
-        r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|startup|shop|bakery|charity|agency)\b)",
+        (
+            r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|"
+            r"startup|shop|bakery|charity|agency)\b)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -192,7 +208,10 @@ def _started(clause: Clause) -> Iterator[Statement]:
         if value:
             yield state(clause, "runs", "a " + value, m.end() + len(value), polarity="holds")
     elif m := re.match(
-        r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|grad school)\b(?:\s+(?:at|in)\s+)?)",
+        (
+            r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|"
+            r"grad school)\b(?:\s+(?:at|in)\s+)?)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -224,7 +243,10 @@ def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
         re.IGNORECASE,
     ):
         if not re.match(
-            r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|crying|laughing)\b",
+            (
+                r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|"
+                r"crying|laughing)\b"
+            ),
             value,
             re.IGNORECASE,
         ):
@@ -284,13 +306,14 @@ def _gave(clause: Clause) -> Iterator[Statement]:
         return
     if m := re.match(r"\s*up\s+(?:on\s+)?", clause.rest, re.IGNORECASE):
         yield from _gave_up(clause, m.end())
-    elif m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE):
-        yield from _parted(clause, m.end())
-    elif m := re.match(
-        r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)",
+    elif (m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE)) or (m := re.match(
+        (
+            r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|"
+            r"their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)"
+        ),
         clause.rest,
         re.IGNORECASE,
-    ):
+    )):
         yield from _parted(clause, m.end())
 
 
@@ -302,7 +325,10 @@ def _took(clause: Clause) -> Iterator[Statement]:
             yield from employed(clause, m.end())
     elif clause.form in ("present", "ing") and (
         m := re.match(
-            r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)",
+            (
+                r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|"
+                r"statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)"
+            ),
             clause.rest,
             re.IGNORECASE,
         )
@@ -323,7 +349,10 @@ def _quit(clause: Clause) -> Iterator[Statement]:
     ):
         yield from _lost_work(clause, 0)
     elif m := re.match(
-        r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|course|studies|doctorate|apprenticeship))\b",
+        (
+            r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|"
+            r"course|studies|doctorate|apprenticeship))\b"
+        ),
         clause.rest,
         re.IGNORECASE,
     ):
@@ -393,7 +422,8 @@ def _left(clause: Clause) -> Iterator[Statement]:
 def _hired(clause: Clause) -> Iterator[Statement]:
     """ "got hired by Acme as ...", "was fired", "am being laid off", "was promoted to"."""
     m = re.match(
-        r"\s*(?:just\s+|recently\s+|then\s+)?(?:(?P<in>hired|employed|recruited)|(?P<out>laid\s+off|fired|let\s+go|made\s+redundant|sacked|dismissed)|"
+        r"\s*(?:just\s+|recently\s+|then\s+)?(?:(?P<in>hired|employed|recruited)|(?P<out>laid\s+off|fired|"
+        r"let\s+go|made\s+redundant|sacked|dismissed)|"
         r"(?P<up>promoted)(?:\s+(?:from\s+[\w\s-]+?\s+)?to\s+)?|(?P<accept>accepted|admitted)\s+(?:in)?to\s+)\b\s*",
         clause.rest,
         re.IGNORECASE,
@@ -416,7 +446,11 @@ def _hired(clause: Clause) -> Iterator[Statement]:
 
 def _until_time(value: str) -> str:
     m = re.search(
-        r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$",
+        (
+            r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|"
+            r"autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|"
+            r"December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$"
+        ),
         value,
     )
     return value[: m.start()] if m else value
@@ -438,7 +472,10 @@ def _got(clause: Clause) -> Iterator[Statement]:
         ):
             yield state(clause, "works as", without_article(value), m.end() + to.end() + len(value), polarity="holds")
     elif m := re.match(
-        r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?",
+        (
+            r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|"
+            r"from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -472,7 +509,10 @@ def _acquired(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     m = re.match(
-        r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|another|the)\s)",
+        (
+            r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|"
+            r"another|the)\s)"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -527,7 +567,10 @@ def _joined(clause: Clause) -> Iterator[Statement]:
         return
     rest = clause.rest
     if m := re.match(
-        r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|league|orchestra|society|union|class|church)\b)",
+        (
+            r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|"
+            r"league|orchestra|society|union|class|church)\b)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -537,7 +580,10 @@ def _joined(clause: Clause) -> Iterator[Statement]:
                 clause, "member of", without_article(_until_time(value)), m.end() + len(value), polarity="holds"
             )
     elif m := re.match(
-        rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|company|firm|hospital|practice))",
+        (
+            rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|"
+            rf"company|firm|hospital|practice))"
+        ),
         rest,
     ):
         tail = employed(clause, m.end(), as_name=_clean(_place(m["value"])))
@@ -621,7 +667,10 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     m = re.match(
-        r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+",
+        (
+            r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|"
+            r"names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -687,7 +736,10 @@ def _broke(clause: Clause) -> Iterator[Statement]:
 def _married(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
         m = re.match(
-            rf"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{{2,30}}?(?=[.,!;]|$|\sin\b|\slast\b))",
+            (
+                r"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{2,30}?(?=[.,!;]|$|"
+                r"\sin\b|\slast\b))"
+            ),
             clause.rest,
             re.IGNORECASE,
         )
@@ -767,7 +819,7 @@ def _being(clause: Clause) -> Iterator[Statement]:
 _NAMED = re.compile(
     r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))"
 )
-_MATES = frozenset("wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée".split())
+_MATES = frozenset(["wife", "husband", "partner", "girlfriend", "boyfriend", "spouse", "fiance", "fiancee", "fiancé", "fiancée"])
 
 
 def _is_named(clause: Clause) -> Iterator[Statement]:
@@ -796,7 +848,10 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
 def _changed(clause: Clause) -> Iterator[Statement]:
     """ "changed my name to X", "changed my phone number to Y"; else a switch."""
     m = re.match(
-        r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+",
+        (
+            r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|"
+            r"password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+"
+        ),
         clause.rest,
         re.IGNORECASE,
     )

@@ -19,7 +19,7 @@ Form = Literal["present", "ing", "past", "perfect", "future", "used"]
 _ADVERB = (
     r"(?:really|absolutely|also|just|actually|totally|truly|definitely|simply|personally|honestly|kinda|only|both|"
     r"especially|genuinely|particularly|sure|currently|recently|finally|already|officially|even|eventually|"
-    r"happily|sadly|unfortunately|originally|soon|probably(?=\s+going)|once(?=\s+(?:more|again))|first|"
+    r"happily|sadly|unfortunately|soon|probably(?=\s+going)|once(?=\s+(?:more|again))|first|"
     r"usually|often|mostly|mainly|still|now|always|never|ever|no\s+longer|not|long|both|all|"
     r"very\s+much|so(?=\s+(?:love|enjoy))|do(?=\s+(?:love|like|enjoy|have|live|work|play|prefer|hate|speak|eat|own)))"
 )
@@ -48,7 +48,7 @@ _WILL = frozenset({"'ll", "will", "won't", "shall"})
 _DID = frozenset({"didn't", "did not", "did"})
 # After "'s" and "has been" these are states, not perfects: "she's married".
 _ADJECTIVES = frozenset(
-    "married retired divorced engaged separated interested settled finished called named dated left found known".split()
+    ["married", "retired", "divorced", "engaged", "separated", "interested", "settled", "finished", "called", "named", "dated", "left", "found", "known"]
 )
 
 _CAPITAL = "[A-ZÀ-ÖØ-ÞĀĆČĎĐĒĞĪİŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽ]"
@@ -68,18 +68,21 @@ OPENER = (
     r"unfortunately|luckily|sadly|lately|recently|currently|today|these days|nowadays|right now|at the moment|"
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
-    r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|update on me|for the record|"
+    r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|"
+    r"update on me|for the record|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
     r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
 )
 # "Last March, I moved": when it was, said first. What it is is left to timeexpr.
 _WHEN = (
-    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|three|four|five|a)\b"
+    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|"
+    r"three|four|five|a)\b"
     r"[\w ']{0,30}?,?\s+)?"
 )
 _SUBJECT = (
-    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
+    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|"
+    rf"me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
     rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
     rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
@@ -89,7 +92,8 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
+    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|"
+    rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
 _VERB_NEXT = (
@@ -99,7 +103,10 @@ _VERB_NEXT = (
 )
 # Where a further clause can begin. Few places, so that the long patterns are tried only there.
 _CONNECTIVE = re.compile(
-    r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+"
+
+        r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|"
+        r"but|so|because|since|plus|'?cause|as|though|although)\s+"
+
 )
 _SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
 _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
@@ -107,8 +114,10 @@ _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
 
 # "Started a new job today": the speaker goes without saying.
 _BARE = re.compile(
-    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|adopted|bought|sold|booked|got|"
-    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
+    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|"
+    rf"adopted|bought|sold|booked|got|"
+    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|"
+    r"took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
     re.IGNORECASE,
 )
 

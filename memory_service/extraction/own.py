@@ -8,17 +8,27 @@ from .statement import Statement, from_third
 from .values import value_of
 from .vocabulary import KIN, OCCUPATIONS, PETS, VEHICLES
 
-_IS = r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|\s+has\s+changed\s+to|\s+will\s+be|\s+was)\s+(?:now\s+|actually\s+|still\s+)?"
+_IS = (
+    r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|"
+    r"\s+has\s+changed\s+to|\s+will\s+be|\s+was)\s+(?:now\s+|actually\s+|still\s+)?"
+)
 _FAVOURITE = re.compile(
-    rf"(?:(?:absolute|all-time|personal|new|current)\s+)*favou?rite (?P<what>[\w'-]+(?: (?!is\b|are\b|was\b)[\w'-]+){{0,2}}?){_IS}",
+    (
+        rf"(?:(?:absolute|all-time|personal|new|current)\s+)*favou?rite (?P<what>[\w'-]+(?: (?!is\b|are\b|"
+        rf"was\b)[\w'-]+){{0,2}}?){_IS}"
+    ),
     re.IGNORECASE,
 )
 _PLAIN = re.compile(
-    r"(?:(?:new|current|full|correct|actual|personal|main|biggest|big|ultimate)\s+)*(?:(?P<where>home|work|office|old)\s+)?"
-    r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
+    r"(?:(?:new|current|full|correct|actual|personal|main|biggest|big|ultimate)\s+)*(?:(?P<where>home|"
+    r"work|office|old)\s+)?"
+    r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|"
+    r"home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
     r"employer|company|boss|manager|hobb(?:y|ies)|dream|goal|passion|dream job|nickname|address|e-?mail(?: address)?|"
-    r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|native language|mother tongue|nationality|religion|"
-    r"blood type|shoe size|major|degree|pronouns|time ?zone|wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?"
+    r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|"
+    r"native language|mother tongue|nationality|religion|"
+    r"blood type|shoe size|major|degree|pronouns|time ?zone|wife|husband|partner|girlfriend|boyfriend|"
+    r"spouse|fianc[eé]e?"
     rf"|{VEHICLES}){_IS}",
     re.IGNORECASE,
 )
@@ -28,7 +38,8 @@ _KIN_NAME = re.compile(
 )
 # "My blue bike was stolen": it is had no longer.
 _LOST = re.compile(
-    rf"(?P<what>(?:(?!is\b|was\b|has\b|got\b)[\w-]+\s+){{0,2}}?(?!{KIN}\b)[\w-]+)\s+(?:(?:was|were|got|has been|is)\s+(?:just\s+)?(?:stolen|gone|destroyed|totalled|scrapped|sold|dead|lost)|"
+    rf"(?P<what>(?:(?!is\b|was\b|has\b|got\b)[\w-]+\s+){{0,2}}?(?!{KIN}\b)[\w-]+)\s+(?:(?:was|were|got|"
+    rf"has been|is)\s+(?:just\s+)?(?:stolen|gone|destroyed|totalled|scrapped|sold|dead|lost)|"
     r"broke down for good|drowned|burned down|died|ran away|went missing)\b",
     re.IGNORECASE,
 )
@@ -36,8 +47,10 @@ _HOME = re.compile(
     rf"(?:(?:new|current|little|tiny)\s+)*(?:flat|apartment|house|home|place){_IS}in\s+(?=(?-i:[A-Z]))", re.IGNORECASE
 )
 _NO_VALUE = re.compile(
-    r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|safe|full|killing|"
-    r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|in the shop|wonderful|lovely|supportive|"
+    r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|"
+    r"safe|full|killing|"
+    r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|"
+    r"in the shop|wonderful|lovely|supportive|"
     r"good|bad|not|n't|out|home|away|sick|ill|pregnant|asleep|beautiful|coming)\b",
     re.IGNORECASE,
 )

@@ -34,7 +34,7 @@ class Statement:
     was: bool = False  # a state of the past, which held at the time that is named
 
 
-_WAS = frozenset("live work reside stay be study own volunteer".split())
+_WAS = frozenset(["live", "work", "reside", "stay", "be", "study", "own", "volunteer"])
 
 
 _LEFT = re.compile(r"\b(?:fired|laid|let go|dismissed|sacked|redundant)\b")

@@ -33,18 +33,26 @@ _MAX_SENTENCE_CHARS = 600  # longer is a paste or an attack: reading a sentence 
 _LISTED = re.compile(r"^\s*(?:\d{1,5}[.)]|[-*•])\s+\S", re.MULTILINE)
 _LINE = re.compile(r"(?:(?!(?<=[.!?])[ \t]+\d{1,5}[.)] )[^\n])+")
 _NOT_THEN = re.compile(
-    r"\s*,?\s+(?:and\s+)?not\s+(?:(?:in|at|on|a|an|the|as)\s+)*(?P<old>[\w@.+'&-]+(?:\s[A-Z][\w'-]*)?)(?=\s*(?:[.,!;)]|$))",
+    (
+        r"\s*,?\s+(?:and\s+)?not\s+(?:(?:in|at|on|a|an|the|"
+        r"as)\s+)*(?P<old>[\w@.+'&-]+(?:\s[A-Z][\w'-]*)?)(?=\s*(?:[.,!;)]|$))"
+    ),
     re.IGNORECASE,
 )
 _I_SAID = re.compile(
-    r"\s*(?:(?:sorry|oh|wait)[,.]?\s+)?(?:i know\s+)?i\s+(?:said|told\s+you|wrote|mentioned|claimed|thought)\b[^.!?]*?(?:,|\bbut\b)\s*(?:but\s+)?(?:actually,?\s+|really,?\s+|in fact,?\s+)?(?=(?:i|my|we|he|she|it)\b)",
+    (
+        r"\s*(?:(?:sorry|oh|wait)[,.]?\s+)?(?:i know\s+)?i\s+(?:said|told\s+you|wrote|mentioned|claimed|"
+        r"thought)\b[^.!?]*?(?:,|\bbut\b)\s*(?:but\s+)?(?:actually,?\s+|really,?\s+|in fact,?\s+)?(?=(?:i|"
+        r"my|we|he|she|it)\b)"
+    ),
     re.IGNORECASE,
 )
 _SAYS = re.compile(
     r"\s*(?:(?:and|but|so|also|oh|well)\s+)?(?:(?P<source>(?-i:[A-Z][a-z]+(?:\s[A-Z][a-z]+)?))|my\s+"
     + KIN_PHRASE
     + r")\s+(?:just\s+|also\s+|recently\s+)?"
-    r"(?:says?|said|told\s+(?:me|us)|tells\s+(?:me|us)|claims?|claimed|mentioned|swears|insists|thinks|believes|reckons|wrote|texted(?:\s+me)?|announced)\s+(?:that\s+)?",
+    r"(?:says?|said|told\s+(?:me|us)|tells\s+(?:me|us)|claims?|claimed|mentioned|swears|insists|thinks|"
+    r"believes|reckons|wrote|texted(?:\s+me)?|announced)\s+(?:that\s+)?",
     re.IGNORECASE,
 )
 
@@ -359,7 +367,8 @@ class _Reader:
 
 _MAX_TAIL_WORDS = 16
 _EMPTY_TAIL = re.compile(
-    r"[\s,]*(?:(?:by the way|btw|lol|ha+h?a*|haha\w*|though|tho|you know|thanks|thank you|finally|actually|sadly|luckily|honestly|"
+    r"[\s,]*(?:(?:by the way|btw|lol|ha+h?a*|haha\w*|though|tho|you know|thanks|thank you|finally|"
+    r"actually|sadly|luckily|honestly|"
     r"too|as well|myself|any ?more|any longer|after all|i guess|i think|ok|okay|please)[\s,]*)+",
     re.IGNORECASE,
 )
@@ -368,7 +377,10 @@ _JOINT_END = re.compile(
 )
 _TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
 _FIRST_PERSON = re.compile(
-    r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?"
+
+        r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|"
+        r"\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?"
+
 )
 
 
@@ -400,13 +412,19 @@ def third_person_of(words: str, speaker: str) -> str:
 
 
 _TURNED = re.compile(
-    r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
-    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|these days|again))?\s*(?=[.,!;]|$)",
+    r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|"
+    r"still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|"
+    r"wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|"
+    r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
 )
 _MATE_OF = re.compile(r"(?P<owner>.+)'s (?:wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?)")
 _MARKED = re.compile(
-    r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|correction|scratch|strike|let|i|typo|to)\b",
+    (
+        r"\s*(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my|whoops|actually|no|nope|wait|sorry|"
+        r"correction|scratch|strike|let|i|typo|to)\b"
+    ),
     re.IGNORECASE,
 )
 _TOLD_WORDS = (
@@ -428,10 +446,14 @@ _TOLD_WORDS = (
 )
 _FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
 _NO_THINGS = frozenset(
-    "i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how there there's these those who if when where why thanks thank your his her their let me".split()
+    ["i", "i'm", "i've", "i'd", "i'll", "we", "we're", "we've", "you", "you're", "it", "it's", "that", "that's", "this", "he", "she", "they", "they're", "he's", "she's", "what", "how", "there", "there's", "these", "those", "who", "if", "when", "where", "why", "thanks", "thank", "your", "his", "her", "their", "let", "me"]
 )
 _DEFINITE = re.compile(
-    r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|known) for\b"
+
+        r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|"
+        r"'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|"
+        r"known) for\b"
+
 )
 _SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
 _FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)

@@ -80,7 +80,8 @@ VAGUE_PLACE = re.compile(
 )
 # What says nothing at the end of a value, and prepositions that lost their object.
 TAIL = re.compile(
-    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|yet|after all|instead|finally|these days|full[- ]time|part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
+    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|yet|after all|instead|finally|these days|full[- ]time|"
+    r"part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
     r"well|anyway|more|most|and|or|in|on|at|for|with|of|the|a|an|to|is|"
     r"are|was|really|very much|lately|recently|together|all the time|"
     r"right|man|so far|by|about|from))+[\s,]*$",
