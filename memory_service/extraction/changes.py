@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from .clauses import Clause, as_present
 from .predicates import marriage, read_state, without_article
 from .statement import Statement, state
+from .types import Polarity
 from .values import is_named, value_of
-from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES
+from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES, word_set
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
@@ -136,10 +137,10 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
         re.IGNORECASE,
     ):
         where = None
-    polarity = "ended" if ended else "holds"
+    polarity: Polarity = "ended" if ended else "holds"
     text = clause.tell(rest[:upto])
     if where:
-        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)  # type: ignore[arg-type]
+        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)
     if role:
         told = None if not where else f"{clause.subject} {'worked' if ended else 'works'} as {role[0][3:].strip()}"
         yield state(
@@ -150,7 +151,7 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
             polarity=polarity,
             confidence=0.9,
             text=told or text,
-        )  # type: ignore[arg-type]
+        )
 
 
 def _clean(value: str) -> str:
@@ -238,19 +239,11 @@ def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
                 return
     value = value_of(clause.rest[begin:], "activity")
     if value and re.match(
-        r"[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)",
+        r"(?!(?:feel|think|look|gett|be|see|hav|talk|go|do|mak|try|cry|laugh)ing\b)[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)",
         value,
         re.IGNORECASE,
     ):
-        if not re.match(
-            (
-                r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|"
-                r"crying|laughing)\b"
-            ),
-            value,
-            re.IGNORECASE,
-        ):
-            yield state(clause, "practises", value, begin + len(value), polarity="holds", confidence=0.8)
+        yield state(clause, "practises", value, begin + len(value), polarity="holds", confidence=0.8)
 
 
 def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
@@ -306,14 +299,16 @@ def _gave(clause: Clause) -> Iterator[Statement]:
         return
     if m := re.match(r"\s*up\s+(?:on\s+)?", clause.rest, re.IGNORECASE):
         yield from _gave_up(clause, m.end())
-    elif (m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE)) or (m := re.match(
-        (
-            r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|"
-            r"their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)"
-        ),
-        clause.rest,
-        re.IGNORECASE,
-    )):
+    elif (m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE)) or (
+        m := re.match(
+            (
+                r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|"
+                r"their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)"
+            ),
+            clause.rest,
+            re.IGNORECASE,
+        )
+    ):
         yield from _parted(clause, m.end())
 
 
@@ -819,7 +814,9 @@ def _being(clause: Clause) -> Iterator[Statement]:
 _NAMED = re.compile(
     r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))"
 )
-_MATES = frozenset(["wife", "husband", "partner", "girlfriend", "boyfriend", "spouse", "fiance", "fiancee", "fiancé", "fiancée"])
+_MATES = word_set("""
+    wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée
+    """)
 
 
 def _is_named(clause: Clause) -> Iterator[Statement]:
@@ -868,11 +865,11 @@ def _called(clause: Clause) -> Iterator[Statement]:
     m = re.match(r"\s*by\s+(?=(?-i:[A-Z]))", clause.rest, re.IGNORECASE)
     if m and clause.form == "present" and not clause.denied and (value := value_of(clause.rest[m.end() :], "short")):
         yield state(clause, "nickname", value, m.end() + len(value), confidence=0.85)
-    elif clause.form in _HAPPENED and not clause.denied:
-        if m := re.match(rf"\s*(?:(?:fully |completely )*(?={DIETS}\b))", clause.rest, re.IGNORECASE):
-            value = value_of(clause.rest[m.end() :], "short")
-            if value:
-                yield state(clause, "diet", _until_time(value), m.end() + len(value), polarity="holds", confidence=0.9)
+        return
+    m = re.match(rf"\s*(?:(?:fully |completely )*(?={DIETS}\b))", clause.rest, re.IGNORECASE)
+    value = value_of(clause.rest[m.end() :], "short") if m else None
+    if m and value and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "diet", _until_time(value), m.end() + len(value), polarity="holds", confidence=0.9)
 
 
 _READERS: dict[str, Reader] = {

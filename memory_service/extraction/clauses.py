@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .verbs import VERBS, third_person
-from .vocabulary import HE_KIN, KIN, NOT_PEOPLE, PETS, SHE_KIN
+from .vocabulary import HE_KIN, KIN, NOT_PEOPLE, PETS, SHE_KIN, word_set
 
 # be/do/have and the main verb together. used: "used to work". goes: "is going to work", "will work".
 Form = Literal["present", "ing", "past", "perfect", "future", "used"]
@@ -47,9 +47,9 @@ _DO = frozenset({"don't", "do not", "doesn't", "does not"})
 _WILL = frozenset({"'ll", "will", "won't", "shall"})
 _DID = frozenset({"didn't", "did not", "did"})
 # After "'s" and "has been" these are states, not perfects: "she's married".
-_ADJECTIVES = frozenset(
-    ["married", "retired", "divorced", "engaged", "separated", "interested", "settled", "finished", "called", "named", "dated", "left", "found", "known"]
-)
+_ADJECTIVES = word_set("""
+    married retired divorced engaged separated interested settled finished called named dated left found known
+    """)
 
 _CAPITAL = "[A-ZÀ-ÖØ-ÞĀĆČĎĐĒĞĪİŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽ]"
 _NAME_WORD = rf"{_CAPITAL}[^\W\d_]+(?:-[^\W\d_]+|'(?!s\b)[^\W\d_]{{2,}})*"
@@ -103,10 +103,8 @@ _VERB_NEXT = (
 )
 # Where a further clause can begin. Few places, so that the long patterns are tried only there.
 _CONNECTIVE = re.compile(
-
-        r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|"
-        r"but|so|because|since|plus|'?cause|as|though|although)\s+"
-
+    r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|"
+    r"but|so|because|since|plus|'?cause|as|though|although)\s+"
 )
 _SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
 _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
@@ -217,7 +215,7 @@ def read_body(
     rest_start = m.end() if verb else m.start("verb") if m["verb"] else m.end()
     rest = body[rest_start:]
     said = adverbs.split()
-    negated = aux.endswith("n't") or aux.endswith(" not") or "not" in said
+    negated = aux.endswith(("n't", " not")) or "not" in said
     ceased = "longer" in said or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
     keep = _KEEP.search(adverbs) if said else None
     stand = aux.endswith("stand")

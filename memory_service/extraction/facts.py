@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from .statement import Statement
-from .vocabulary import NOT_PEOPLE, words
+from .vocabulary import NOT_PEOPLE, word_set, words
 
 _BULLET = re.compile(r"\s*(?:(?:\d{1,5}[.)]|[-*•])\s+)?")
 # "the city of London": the noun says what kind of thing the value is, and belongs to the relation.
@@ -33,59 +33,47 @@ _RELATION = re.compile(
     rf"grew up)(?:\s+up)?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _OF_IS = re.compile(
-
-        rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[A-Za-z][\w'-]*(?:\s+[A-Za-z][\w'-]*){{0,4}}?)\s+(?:of|for|"
-        rf"in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|"
-        rf"found|played|called|named|known|"
-        rf"spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
-
+    rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[A-Za-z][\w'-]*(?:\s+[A-Za-z][\w'-]*){{0,4}}?)\s+(?:of|for|"
+    rf"in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|"
+    rf"found|played|called|named|known|"
+    rf"spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _WHERE_IS = re.compile(
-
-        r"(?P<subject>[Tt]he\s+[a-z][\w' -]*?\s+(?:where|that|which|who|whose)\s+\S.*?)\s(?P<copula>is|are|"
-        r"was(?=\s[A-Z0-9])|were(?=\s[A-Z0-9]))\s+(?P<value>\S.*)$"
-
+    r"(?P<subject>[Tt]he\s+[a-z][\w' -]*?\s+(?:where|that|which|who|whose)\s+\S.*?)\s(?P<copula>is|are|"
+    r"was(?=\s[A-Z0-9])|were(?=\s[A-Z0-9]))\s+(?P<value>\S.*)$"
 )
 _POSSESSIVE_IS = re.compile(
-
-        r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|"
-        r"s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|"
-        r"were)\s+(?P<value>\S.*)$"
-
+    r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|"
+    r"s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|"
+    r"were)\s+(?P<value>\S.*)$"
 )
 _PRONOUN = re.compile(
-
-        r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|"
-        r"these|those|there|here|who|what|something|anything|everything|someone)\b"
-
+    r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|"
+    r"these|those|there|here|who|what|something|anything|everything|someone)\b"
 )
 _PERSON = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its)\b")
 _SUBORDINATE = re.compile(
-
-        r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|"
-        r"because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|"
-        r"n't|very|really|so|too|just|quite)\b"
-
+    r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|"
+    r"because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|"
+    r"n't|very|really|so|too|just|quite)\b"
 )
 _ONE_AT_A_TIME = re.compile(
-
-        rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|"
-        rf"resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|"
-        rf"\b(?:famous|known) (?:for|as)$|^(?:died|born) "
-
+    rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|"
+    rf"resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|"
+    rf"\b(?:famous|known) (?:for|as)$|^(?:died|born) "
 )
 _MANY = re.compile(
-
-        r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|"
-        r"due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|"
-        r"known to|opposed|added|able|made|used) (?:to|in|at)$"
-
+    r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|"
+    r"due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|"
+    r"known to|opposed|added|able|made|used) (?:to|in|at)$"
 )
 _SAME_AS = {"married to": "partner", "engaged to": "partner", "citizen of the": "citizen of"}
-_PARTICLES = frozenset(
-    ["of", "the", "de", "du", "da", "di", "del", "der", "van", "von", "and", "for", "la", "le", "al", "el", "&", "on", "in", "to", "at", "with", "from", "by", "a", "an", "et", "y", "ibn", "bin"]
-)
-_NOT_SUBJECTS = NOT_PEOPLE | frozenset(["there", "here", "some", "many", "most", "all", "it"])
+_PARTICLES = word_set("""
+    of the de du da di del der van von and for la le al el & on in to at with from by a an et y ibn bin
+    """)
+_NOT_SUBJECTS = NOT_PEOPLE | word_set("""
+    there here some many most all it
+    """)
 _VERB_RELATIONS = re.compile(
     r"^(?:is|are|was|were|has been)\b|^(?:plays|speaks|worked|works|lived|lives|died|studied|studies|"
     r"teaches|taught|played|spoke|wrote|founded|created|"
@@ -231,9 +219,11 @@ _TIME_WORD = (
     r"the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 )
 _DATA_NOUN = words(
-    """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
-    link key owner lead host venue location date time size capital title id token branch address codeword limit target
-    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
+    """password passcode code pin username login number address email e-mail budget deadline price cost rent salary
+    version
+    port url link key owner lead host venue location date time size capital title id token branch address codeword limit target
+    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias
+    account wifi"""
 )
 _EVERYDAY = re.compile(
     rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and "
@@ -254,7 +244,7 @@ _DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[
 
 
 def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
-    """ "The meeting is on Tuesday", "The wifi password is hunter2": plain definite things, with a time, place or datum."""
+    """ "The meeting is on Tuesday", "The wifi password is hunter2": definite things, with a time, place or datum."""
     lead = re.match(
         (
             r"\s*(?:(?:[Ss]o|[Aa]nd|[Bb]ut|[Ww]ell|[Aa]lso|[Oo]k(?:ay)?|FYI|BTW|[Bb]tw|[Aa]ctually|[Nn]ow|"
@@ -320,11 +310,9 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
 
 
 _PLACEABLE = re.compile(
-
-        r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|"
-        r"lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|"
-        r"session|hotel|gym|school|studio|restaurant|headquarters)$"
-
+    r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|"
+    r"lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|"
+    r"session|hotel|gym|school|studio|restaurant|headquarters)$"
 )
 
 

@@ -72,8 +72,25 @@ _NEWS = re.compile(
 _TIMELESS = frozenset({"birthday", "born on"})  # the date is the value, not when it became true
 _CATEGORIES = {
     **dict.fromkeys(
-        ["name", "birthday", "age", "nationality", "speaks", "hometown", "address", "email", "religion", "partner"]
-        + ["lives in", "born in", "born on", "from", "grew up in", "marital status", "phone number"],
+        [
+            "name",
+            "birthday",
+            "age",
+            "nationality",
+            "speaks",
+            "hometown",
+            "address",
+            "email",
+            "religion",
+            "partner",
+            "lives in",
+            "born in",
+            "born on",
+            "from",
+            "grew up in",
+            "marital status",
+            "phone number",
+        ],
         "personal_details",
     ),
     **dict.fromkeys(("works as", "works at", "works in", "employment", "boss", "runs"), "professional_details"),

@@ -55,13 +55,22 @@ _NO_VALUE = re.compile(
     re.IGNORECASE,
 )
 _CANONICAL = {
-    "e-mail": "email", "e-mail address": "email", "email address": "email", "number": "phone number", "phone": "phone number",
-    "mobile number": "phone number", "cell number": "phone number", "telephone number": "phone number", "home town": "hometown",
-    "timezone": "time zone", "hobby": "practises", "hobbies": "practises", "major": "studies", "employer": "works at",
-    "company": "works at", "manager": "boss", "wife": "partner", "husband": "partner", "girlfriend": "partner",
-    "boyfriend": "partner", "spouse": "partner", "fiance": "partner", "fiancee": "partner", "fiancé": "partner",
-    "fiancée": "partner", "home": "lives in", "job": "works as", "job title": "works as", "profession": "works as", "occupation": "works as",
-}  # fmt: skip
+    name: attribute
+    for attribute, names in {
+        "email": ("e-mail", "e-mail address", "email address"),
+        "phone number": ("number", "phone", "mobile number", "cell number", "telephone number"),
+        "hometown": ("home town",),
+        "time zone": ("timezone",),
+        "practises": ("hobby", "hobbies"),
+        "studies": ("major",),
+        "works at": ("employer", "company"),
+        "boss": ("manager",),
+        "partner": ("wife", "husband", "girlfriend", "boyfriend", "spouse", "fiance", "fiancee", "fiancé", "fiancée"),
+        "lives in": ("home",),
+        "works as": ("job", "job title", "profession", "occupation"),
+    }.items()
+    for name in names
+}
 _DATA = re.compile(r"(?:\w+ )?(?:email|phone number|address)")
 
 

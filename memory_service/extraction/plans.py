@@ -13,6 +13,7 @@ from .statement import Statement, state
 from .types import Polarity
 from .values import value_of
 from .verbs import VERBS
+from .vocabulary import word_set
 
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 RECURRENCE = re.compile(
@@ -40,16 +41,19 @@ _TIME_AHEAD = re.compile(
     re.IGNORECASE,
 )
 # Verbs of which one can say "I will" and mean a plan, not a promise or a guess.
-_DEEDS = frozenset(
-    ["visit", "travel", "fly", "move", "relocate", "run", "climb", "hike", "attend", "start", "begin", "marry", "buy", "adopt", "sell", "join", "study", "learn", "launch", "publish", "host", "perform", "renovate", "build", "graduate", "retire", "train", "enrol", "enroll", "take", "get", "go", "rent", "ride", "cycle", "tour", "explore", "book", "sign", "open", "register", "volunteer", "teach", "write", "quit", "leave", "have", "move", "paint", "celebrate", "see", "head", "drive", "swim"]
-)
+_DEEDS = word_set("""
+    visit travel fly move relocate run climb hike attend start begin marry buy adopt sell join study learn launch
+    publish host perform renovate build graduate retire train enrol enroll take get go rent ride cycle tour
+    explore book sign open register volunteer teach write quit leave have paint celebrate see head drive swim
+    """)
 # Plans whatever follows: nobody says them lightly.
-_RESOLVES = frozenset(
-    ["marry", "move", "relocate", "adopt", "retire", "study", "graduate", "sell", "quit", "train", "enrol", "enroll", "renovate", "become"]
-)
-_EVENTS = frozenset(
-    ["visit", "travel", "fly", "run", "climb", "hike", "attend", "finish", "complete", "win", "publish", "launch", "host", "perform", "tour", "explore", "renovate", "cycle", "build", "write", "ride", "swim", "drive", "go", "head", "see", "paint", "pass", "celebrate", "record"]
-)
+_RESOLVES = word_set("""
+    marry move relocate adopt retire study graduate sell quit train enrol enroll renovate become
+    """)
+_EVENTS = word_set("""
+    visit travel fly run climb hike attend finish complete win publish launch host perform tour explore renovate
+    cycle build write ride swim drive go head see paint pass celebrate record
+    """)
 _WEAK = re.compile(
     r"\s*(?:to\s+)?(?:be|do|have to|get to|see (?:you|how|if|what|it|that)|go (?:with|on\b|"
     r"back to (?:bed|sleep)|for it|now|ahead|get|see\b(?! the))|"
@@ -241,6 +245,12 @@ def _called_off(clause: Clause, begin: int) -> Iterator[Statement]:
         yield state(clause, "does regularly", what, upto, polarity="ended", silent=True)
 
 
+_ROUTINE = re.compile(
+    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|"
+    r"through|back\s+and)"
+)
+
+
 def _under_way(clause: Clause) -> Iterator[Statement]:
     """ "We're going to Rome in May", "I'm visiting Anna tomorrow"."""
     rest, lemma = clause.rest, clause.lemma
@@ -253,19 +263,17 @@ def _under_way(clause: Clause) -> Iterator[Statement]:
         yield from _plan(clause, lemma, 0, polarity=polarity)
     elif lemma in ("go", "move", "fly", "travel", "head", "relocate", "drive"):
         if re.match(r"\s*(?:\w+\s+)?(?:to|abroad|on|back|for|camping|hiking|skiing)\b", rest) and (
-            ahead or _TELLING.search(rest[:80])
+            (ahead or _TELLING.search(rest[:80])) and not _ROUTINE.match(rest)
         ):
-            if not re.match(
-                (
-                    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|"
-                    r"on\s+(?:here|now|and)|through|back\s+and)"
-                ),
-                rest,
-            ):
-                yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
-    elif (lemma == "come" and ahead) or (lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest)) or ((
-        ((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry")
-    ) and not _WEAK.match(f"{lemma} {rest}")):
+            yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
+    elif (
+        (lemma == "come" and ahead)
+        or (lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest))
+        or (
+            (((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry"))
+            and not _WEAK.match(f"{lemma} {rest}")
+        )
+    ):
         yield from _plan(clause, lemma, 0, polarity=polarity)
 
 

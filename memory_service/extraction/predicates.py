@@ -408,10 +408,9 @@ def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Stateme
         clause.rest[begin:],
         re.IGNORECASE,
     )
-    if (
-        m is None
-        or (re.search(r"^\s*with\b", clause.rest[begin + m.end() :])
-        and m["status"].lower() in ("single", "separated", "engaged"))
+    if m is None or (
+        re.search(r"^\s*with\b", clause.rest[begin + m.end() :])
+        and m["status"].lower() in ("single", "separated", "engaged")
     ):
         return
     upto = begin + (m.end("partner") if m["partner"] else m.end("status"))

@@ -23,7 +23,7 @@ from .plans import RECURRENCE, read_fallen, read_plan, read_shifted
 from .predicates import read_state
 from .statement import Statement, from_third
 from .verbs import VERBS, third_person
-from .vocabulary import NATIONALITIES, NOT_SELF_NAMES
+from .vocabulary import NATIONALITIES, NOT_SELF_NAMES, word_set
 
 __all__ = ["Statement", "find_self_name", "find_statements"]
 
@@ -377,10 +377,8 @@ _JOINT_END = re.compile(
 )
 _TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
 _FIRST_PERSON = re.compile(
-
-        r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|"
-        r"\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?"
-
+    r"\b(?:I|i|we|We)\b(?P<aux>'m|'re|'ve|'ll|'d|\s+am\b|\s+are\b|\s+have\b|\s+do\b|"
+    r"\s+don't\b)?(?:\s+(?P<verb>[a-z]+))?"
 )
 
 
@@ -445,15 +443,14 @@ _TOLD_WORDS = (
     "announced",
 )
 _FIRST_WORD = re.compile(r"[\s\"(*-]*([\w']+)")
-_NO_THINGS = frozenset(
-    ["i", "i'm", "i've", "i'd", "i'll", "we", "we're", "we've", "you", "you're", "it", "it's", "that", "that's", "this", "he", "she", "they", "they're", "he's", "she's", "what", "how", "there", "there's", "these", "those", "who", "if", "when", "where", "why", "thanks", "thank", "your", "his", "her", "their", "let", "me"]
-)
+_NO_THINGS = word_set("""
+    i i'm i've i'd i'll we we're we've you you're it it's that that's this he she they they're he's she's what how
+    there there's these those who if when where why thanks thank your his her their let me
+    """)
 _DEFINITE = re.compile(
-
-        r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|"
-        r"'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|"
-        r"known) for\b"
-
+    r"\bthe [a-z]+ of\b|\b(?:is|was|are|were) [a-z]+ by\b|\b(?:citizen|capital) of\b|"
+    r"'s [a-z ]+ is [A-Z]|[Tt]he [a-z][a-z ]* (?:of|that|where|which) .* (?:is|are|was)\b|\b(?:famous|"
+    r"known) for\b"
 )
 _SHIFTS = re.compile(r"\b(?:moved|postponed|rescheduled|shifted|pushed|brought|changed|switched)\b", re.IGNORECASE)
 _FALLS = re.compile(r"\b(?:through|cancel+ed|off|scrapped|happen\w*|work out|take place|go ahead)\b", re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from .verbs import VERBS
 from .vocabulary import PETS, THINGS
@@ -165,7 +166,7 @@ def _is_date(value: str) -> bool:
     return bool(re.search(r"\d", value))
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str], bool]] = {
     "noun": _is_noun,
     "liking": _is_liking,
     "activity": _is_activity,

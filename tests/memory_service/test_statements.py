@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -581,11 +582,14 @@ def test_a_list_of_facts_gives_one_single_statement_a_line() -> None:
     assert [c.turn for c in found] == [True, False, False, False, False]
 
 
-def test_hostile_input_is_read_in_linear_time() -> None:
-    import time
+HOSTILE = (
+    "The capital of ", "I said Monday but ", "not X but Y ", "my sister ", "Tom and ", "from A to ", "every Monday ",
+    "is is is ", "1. a\n", "The the of is ", "'s ", "Anna, my sister, ", "I went to ", "I moved from ", "My a b is ",
+)  # fmt: skip
 
+
+def test_hostile_input_is_read_in_time() -> None:
     started = time.perf_counter()
-    for piece in ("The capital of ", "I said Monday but ", "not X but Y ", "my sister ", "Tom and ", "from A to ", "every Monday ",
-                  "is is is ", "1. a\n", "The the of is ", "'s ", "Anna, my sister, ", "I went to "):  # fmt: skip
+    for piece in HOSTILE:
         extracted(piece * (50_000 // len(piece)))
     assert time.perf_counter() - started < 20
