@@ -315,6 +315,14 @@ def _simple(verb: object, word: str, m: re.Match[str], who: Who, before: Clause 
     return None
 
 
+_FIRST_WORD = re.compile(r"[^\w\n]*([\w']+)")
+# A sentence that begins so has no first clause that we read; further ones it may have.
+_NOBODY = word_set("""
+    that that's it it's you you're your what what's how there there's these those who if when where why do does did is
+    are can could would thank any some maybe perhaps let let's
+    """)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where a clause begins. who is None for "my ..." that names no person, whose words follow from body_start."""
@@ -330,8 +338,10 @@ class Head:
 
 def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
-    m = _FIRST.match(plain, start, end)
-    if m is None and (bare := _BARE.match(plain, start, end)):
+    word = _FIRST_WORD.match(plain, start, end)
+    nobody = word is None or word[1].lower() in _NOBODY
+    m = None if nobody else _FIRST.match(plain, start, end)
+    if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
         start = bare.end()
     while True:

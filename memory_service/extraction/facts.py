@@ -220,9 +220,8 @@ _TIME_WORD = (
 )
 _DATA_NOUN = words(
     """password passcode code pin username login number address email e-mail budget deadline price cost rent salary
-    version
-    port url link key owner lead host venue location date time size capital title id token branch address codeword limit target
-    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias
+    version port url link key owner lead host venue location date time size capital title id token branch address
+    codeword limit target quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias
     account wifi"""
 )
 _EVERYDAY = re.compile(

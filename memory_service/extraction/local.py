@@ -290,7 +290,7 @@ def _episodic(
     question: str | None,
 ) -> Candidate:
     said = " ".join(content[span[0] : span[1]].split())
-    times = find_time_expressions(said, reference=message.said_at)
+    times = _times(said, message.said_at)
     asked = f' (asked: "{question}")' if question else ""
     return Candidate(
         text=f"{speaker}: {annotate(said, times)}{asked}",
@@ -301,6 +301,25 @@ def _episodic(
         valid_at=_valid_at(times),
         entities=_with_speaker(speaker, find_entities(said, known=people.known)),
     )
+
+
+_TIME_WORDS = tuple(
+    _word_set("""
+    ago back day hour minute week month year decade night tomorrow morning afternoon evening spring summer autumn fall
+    winter christmas halloween valentine january february march april may june july august september october november
+    december last next this past coming thanksgiving
+    """)
+)
+_DIGIT = re.compile(r"\d")
+
+
+def _times(text: str, said_at: datetime) -> list[TimeExpression]:
+    """find_time_expressions, after a cheap look for any of the words that they have in them."""
+    lower = text.lower()
+    for word in _TIME_WORDS:
+        if word in lower:
+            return find_time_expressions(text, reference=said_at)
+    return find_time_expressions(text, reference=said_at) if _DIGIT.search(text) else []
 
 
 def _valid_at(times: list[TimeExpression]) -> datetime | None:
@@ -324,7 +343,7 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
         clause = " ".join(content[statement.start : statement.end].split())
         if statement.attribute == "date":
             clause = f"is on {value}"  # a date that was moved is ahead, whatever the tense
-        times = find_time_expressions(clause, reference=message.said_at)
+        times = _times(clause, message.said_at)
         span = _range(clause, message.said_at)
         valid_at, valid_until = span or _interval(times, clause)
         if span and polarity == "ended":

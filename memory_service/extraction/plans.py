@@ -91,11 +91,37 @@ def read_plan(clause: Clause) -> list[Statement]:
     """Plans, events and recurring events in the clause; [] where there is none."""
     if clause.form == "used":
         return []
-    recurring = RECURRENCE.search(clause.rest[:160])
+    recurring = RECURRENCE.search(clause.rest[:160]) if may_recur(clause.rest) else None
     if recurring:
         return list(_recurring(clause, recurring))
-    if _CONDITION.search(clause.rest[:200]):
-        return []
+    found = _read_once(clause)
+    return [] if found and _CONDITION.search(clause.rest[:200]) else found
+
+
+def may_recur(rest: str) -> bool:
+    """A cheap look before the long pattern."""
+    return any(word in rest for word in _RECURRING_WORDS)
+
+
+_RECURRING_WORDS = (
+    "very",
+    "ach ",
+    "days",
+    "weekend",
+    "nings",
+    "nights",
+    "noons",
+    " a ",
+    " per ",
+    "kly",
+    "ily",
+    "hly",
+    "rly",
+    "ally",
+)
+
+
+def _read_once(clause: Clause) -> list[Statement]:
     if clause.form == "future":
         return list(_future(clause))
     if clause.lemma in _INTENDING:
