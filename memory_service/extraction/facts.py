@@ -219,10 +219,12 @@ _TIME_WORD = (
     r"the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
 )
 _DATA_NOUN = words(
-    """password passcode code pin username login number address email e-mail budget deadline price cost rent salary
-    version port url link key owner lead host venue location date time size capital title id token branch address
-    codeword limit target quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias
-    account wifi"""
+    """
+    password passcode code pin username login number address email e-mail budget deadline price cost rent salary
+    version port url link key owner lead host venue location date time size capital title id token branch codeword
+    limit target quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname
+    alias account wifi
+    """
 )
 _EVERYDAY = re.compile(
     rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and "

@@ -111,10 +111,14 @@ _LIST_INTRO = re.compile(r"\A[^\n]{0,80}:\s*(?=\n)")
 _BULLETS = re.compile(r"(?:^|\n|(?<=[.!?])[ \t]+)\s*(?:\d{1,5}[.)]|[-*•])(?=\s)")
 
 
-def extract_local(messages: Sequence[SourceMessage], *, context: Sequence[SourceMessage] = ()) -> Extraction:
+def extract_local(
+    messages: Sequence[SourceMessage], *, context: Sequence[SourceMessage] = (), whole_turns: bool = False
+) -> Extraction:
     """What was said in the messages, turn by turn, and the statements in it.
 
     context: earlier messages; they are read, for questions and names, but not remembered.
+    whole_turns: every turn stays as it was said, also one that its statements cover; for a caller that has its
+    facts from elsewhere.
     """
     extraction = Extraction()
     people = _People(context, messages)
@@ -122,7 +126,7 @@ def extract_local(messages: Sequence[SourceMessage], *, context: Sequence[Source
     for message in messages:
         people.hear(message)
         if message.role != "system":
-            extraction.candidates += _from_message(message, previous, people)
+            extraction.candidates += _from_message(message, previous, people, whole_turns)
         previous = message
     return extraction
 
@@ -153,7 +157,9 @@ class _People:
         return message.name is not None or message.role == "user"
 
 
-def _from_message(message: SourceMessage, previous: SourceMessage | None, people: _People) -> list[Candidate]:
+def _from_message(
+    message: SourceMessage, previous: SourceMessage | None, people: _People, whole_turns: bool
+) -> list[Candidate]:
     content, _ = strip_rendered(message.content)
     question = _asked(message, previous, people)
     before = strip_rendered(previous.content)[0] if previous is not None and previous.role != "system" else ""
@@ -162,7 +168,7 @@ def _from_message(message: SourceMessage, previous: SourceMessage | None, people
         return []
     parts = list(_parts(content))
     facts = [_semantic(message, content, statement, people) for statement in statements]
-    if facts and _covers(content, statements, people.known):
+    if facts and not whole_turns and _covers(content, statements, people.known):
         return _stand_for_turn(facts, parts)
     speaker = people.speaker(message)
     short = question is not None and len(parts) == 1 and _is_short_answer(content)
