@@ -404,7 +404,7 @@ def extract(work: Work) -> None:
         work.extraction = as_said(sources)
         return
     window = load_window(work)
-    work.extraction = extract_local(sources, context=window)
+    work.extraction = extract_local(sources, context=window, whole_turns=work.llm is not None)
     if work.llm is not None:
         extract_with_llm(work, sources, window)
 

@@ -25,6 +25,7 @@ _ALL = (
     Attribute("nickname", single=True),
     Attribute("lives in", single=True),
     Attribute("stays in", single=True),  # for a time
+    Attribute("lives with"),
     Attribute("born in", single=True),
     Attribute("born on", single=True),
     Attribute("birthday", single=True),
@@ -49,11 +50,13 @@ _ALL = (
     Attribute("sibling"),
     Attribute("parent"),
     Attribute("friend"),
+    Attribute("best friend", single=True),
     Attribute("expects a child", single=True),
     # work and school
     Attribute("works at", single=True),
     Attribute("works as", single=True),
     Attribute("works in"),
+    Attribute("works"),  # "from home", "nights"
     Attribute("runs"),
     Attribute("volunteers at"),
     Attribute("teaches"),
@@ -73,6 +76,10 @@ _ALL = (
     Attribute("collects"),
     Attribute("practises"),
     Attribute("is learning"),
+    Attribute("is training for"),
+    Attribute("watches"),
+    Attribute("celebrates"),
+    Attribute("does regularly"),  # the recurrence is in the value: "yoga every Tuesday"
     Attribute("is interested in"),
     Attribute("is afraid of"),
     Attribute("member of"),
@@ -81,6 +88,11 @@ _ALL = (
     Attribute("owns"),
     Attribute("drives", single=True),
     Attribute("uses"),
+    Attribute("wears"),
+    # of an event or a thing: "the meeting", "the wifi password"
+    Attribute("date", single=True),
+    Attribute("time", single=True),
+    Attribute("place", single=True),
     # health
     Attribute("is allergic to"),
     Attribute("suffers from"),

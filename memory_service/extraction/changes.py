@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator
 from .clauses import Clause, as_present
 from .predicates import marriage, read_state, without_article
 from .statement import Statement, state
+from .types import Polarity
 from .values import is_named, value_of
-from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES
+from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES, word_set
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
 _HAPPENED = ("past", "perfect")
-_PLACE = (
-    r"(?:(?:the|a|an|my|our)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
-)
+_PLACE = r"(?:(?:the|a|an)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
 _HOME = r"(?:the\s+)?(?:countryside|city\s+cent(?:re|er)|suburbs|city|coast|village)\b(?:\s+of\s+[A-Z]\w+)?|abroad"
 _FROM_TO = re.compile(
-    rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in)\b\s*)*"
+    rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in(?!\s+(?-i:[A-Z])))\b\s*)*"
     rf"(?:from\s+(?P<from>{_PLACE})\s*,?\s*)?"
     rf"(?:(?:back\s+|over\s+|out\s+|up\s+|down\s+)?(?:to|into|in)\s+(?P<to>{_PLACE}|{_HOME})\s*)?"
     rf"(?:,?\s*(?:away\s+)?from\s+(?P<late>{_PLACE}))?",
@@ -101,13 +100,23 @@ def _trailing_time(rest: str) -> int:
     return m.end() if m else 0
 
 
-_JOB = r"(?:(?:my|a|an|the|his|her|their|this|our)\s+)?(?:(?:new|current|old|first|own|full-time|part-time|day|dream|summer)\s+)*(?:job|position|role|post|gig)"
+_JOB = (
+    r"(?:(?:my|a|an|the|his|her|their|this|our)\s+)?(?:(?:new|current|old|first|own|full-time|part-time|"
+    r"day|dream|summer)\s+)*(?:job|position|role|post|gig)"
+)
 _EMPLOYER = re.compile(
-    r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|about\b|a\s)[\w&'’.-]+){0,5})",
+    (
+        r"\b(?:at|for|with|by)\s+(?P<value>(?:(?:the|an?)\s+)?[\w&'’.-]+(?:\s+(?!as\b|in\b|on\b|last\b|"
+        r"this\b|and\b|but\b|where\b|because\b|from\b|since\b|to\b|at\b|for\b|next\b|yesterday\b|today\b|"
+        r"about\b|a\s)[\w&'’.-]+){0,5})"
+    ),
     re.IGNORECASE,
 )
 _ROLE = re.compile(
-    r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})",
+    (
+        r"\bas\s+(?:an?\s+|the\s+|their\s+|its\s+)?(?P<value>[\w'’-]+(?:\s+(?!at\b|for\b|in\b|with\b|last\b|"
+        r"this\b|on\b|and\b|but\b|where\b|because\b|since\b|from\b|next\b|yesterday\b|ago\b)[\w'’-]+){0,5})"
+    ),
     re.IGNORECASE,
 )
 
@@ -120,15 +129,18 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     employer, role = _EMPLOYER.search(rest, begin, upto), _ROLE.search(rest, begin, upto)
     where = as_name or (employer["value"] if employer else None)
     if where and re.match(
-        r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|least|first)\b",
+        (
+            r"(?:an?\s+)?(?:few|while|years?|months?|weeks?|\d+|two|three|four|five|six|ten|good|myself|me|last|"
+            r"least|first)\b"
+        ),
         where,
         re.IGNORECASE,
     ):
         where = None
-    polarity = "ended" if ended else "holds"
+    polarity: Polarity = "ended" if ended else "holds"
     text = clause.tell(rest[:upto])
     if where:
-        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)  # type: ignore[arg-type]
+        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)
     if role:
         told = None if not where else f"{clause.subject} {'worked' if ended else 'works'} as {role[0][3:].strip()}"
         yield state(
@@ -139,7 +151,7 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
             polarity=polarity,
             confidence=0.9,
             text=told or text,
-        )  # type: ignore[arg-type]
+        )
 
 
 def _clean(value: str) -> str:
@@ -148,6 +160,15 @@ def _clean(value: str) -> str:
 
 
 def _worked(clause: Clause) -> Iterator[Statement]:
+    if (
+        way := re.match(
+            r"\s*(?P<way>from home|remotely|nights|part[- ]time|full[- ]time|freelance|night shifts|in shifts)\b",
+            clause.rest,
+            re.IGNORECASE,
+        )
+    ) and clause.form in ("present", "ing", "used"):
+        yield state(clause, "works", way["way"], way.end(), confidence=0.85)
+        return
     m = re.match(r"\s*(?P<how>at|for|as|in|with)\s+", clause.rest, re.IGNORECASE)
     if m is None or clause.form in ("future", "perfect"):
         return
@@ -177,7 +198,10 @@ def _started(clause: Clause) -> Iterator[Statement]:
     elif re.match(r"\s*(?:at|with|as|for)\s", rest, re.IGNORECASE):
         yield from employed(clause, 0)
     elif m := re.match(
-        r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|startup|shop|bakery|charity|agency)\b)",
+        (
+            r"\s*(?:an?|my|our)(?:\s+own)?\s+(?=(?:[\w-]+\s+){0,2}?(?:business|company|blog|podcast|channel|"
+            r"startup|shop|bakery|charity|agency)\b)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -185,7 +209,10 @@ def _started(clause: Clause) -> Iterator[Statement]:
         if value:
             yield state(clause, "runs", "a " + value, m.end() + len(value), polarity="holds")
     elif m := re.match(
-        r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|grad school)\b(?:\s+(?:at|in)\s+)?)",
+        (
+            r"\s*(?:(?:at\s+)?(?P<school>college|university|uni|school|medical school|law school|high school|"
+            r"grad school)\b(?:\s+(?:at|in)\s+)?)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -212,16 +239,11 @@ def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
                 return
     value = value_of(clause.rest[begin:], "activity")
     if value and re.match(
-        r"[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)",
+        r"(?!(?:feel|think|look|gett|be|see|hav|talk|go|do|mak|try|cry|laugh)ing\b)[\w-]+ing\b|(?:yoga|pilates|karate|judo|tennis|golf|chess|pottery|piano|guitar|ballet|the\b)",
         value,
         re.IGNORECASE,
     ):
-        if not re.match(
-            r"(?:feeling|thinking|looking|getting|being|seeing|having|talking|going|doing|making|trying|to\b|crying|laughing)\b",
-            value,
-            re.IGNORECASE,
-        ):
-            yield state(clause, "practises", value, begin + len(value), polarity="holds", confidence=0.8)
+        yield state(clause, "practises", value, begin + len(value), polarity="holds", confidence=0.8)
 
 
 def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
@@ -234,12 +256,12 @@ def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
             yield state(clause, found.attribute or "", found.value, upto, polarity="ended", confidence=0.9)
             return
     value = value_of(clause.rest[begin:], "activity")
-    if not value or re.match(r"(?:on\b|my\b|the\b|trying|hope|by\b|at\b|in\b|for\b|to\b)", value, re.IGNORECASE):
+    if not value or re.match(r"\s*(?:on\b|my\b|the\b|trying|hope|by\b|at\b|in\b|for\b|to\b)", value, re.IGNORECASE):
         return
     drink = re.match(DRINKS, value, re.IGNORECASE)
     first = "drinks" if drink else "practises"
     yield state(clause, first, value, begin + len(value), polarity="ended", confidence=0.85)
-    others = "eats|uses" if drink else "plays|eats|drinks|uses|does regularly|is learning|collects"
+    others = "does regularly" if drink else "plays|eats|drinks|does regularly|is learning"
     yield from _ended(clause, others, value, begin + len(value))
 
 
@@ -277,7 +299,16 @@ def _gave(clause: Clause) -> Iterator[Statement]:
         return
     if m := re.match(r"\s*up\s+(?:on\s+)?", clause.rest, re.IGNORECASE):
         yield from _gave_up(clause, m.end())
-    elif m := re.match(r"\s*away\s+(?:my|our)\s+(?:old\s+)?", clause.rest, re.IGNORECASE):
+    elif (m := re.match(r"\s*(?=(?-i:[A-Z]\w+)\s+away\b)", clause.rest, re.IGNORECASE)) or (
+        m := re.match(
+            (
+                r"\s*away\s+(?:my|our|his|her|their)\s+(?:old\s+)?|\s*(?:my|our|his|her|"
+                r"their)\s+(?:old\s+)?(?=[\w -]+?\s(?:to|away)\b)"
+            ),
+            clause.rest,
+            re.IGNORECASE,
+        )
+    ):
         yield from _parted(clause, m.end())
 
 
@@ -289,7 +320,10 @@ def _took(clause: Clause) -> Iterator[Statement]:
             yield from employed(clause, m.end())
     elif clause.form in ("present", "ing") and (
         m := re.match(
-            r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)",
+            (
+                r"\s*(?=[\w -]{0,30}\b(?:\d+ ?mg|medication|medicine|pills|insulin|metformin|antidepressants|"
+                r"statins?|antibiotics)\b|[\w-]+(?:\s\d+ ?mg)?\s+for\s+(?:my|his|her|their)\s)"
+            ),
             clause.rest,
             re.IGNORECASE,
         )
@@ -307,7 +341,18 @@ def _quit(clause: Clause) -> Iterator[Statement]:
         rf"\s*(?:{_JOB}|work|working)\b|\s*(?:[.,!;]|$|last\b|yesterday|today|in\b|because|and\b)",
         clause.rest,
         re.IGNORECASE,
-    ) or re.match(r"\s*(?:as|from|at)\s", clause.rest, re.IGNORECASE):
+    ):
+        yield from _lost_work(clause, 0)
+    elif m := re.match(
+        (
+            r"\s*(?:my|the|his|her|our|their)\s+(?P<what>(?:[\w'-]+\s+){0,2}?(?:phd|degree|masters?|master's|"
+            r"course|studies|doctorate|apprenticeship))\b"
+        ),
+        clause.rest,
+        re.IGNORECASE,
+    ):
+        yield state(clause, "studies", m["what"], m.end(), polarity="ended", confidence=0.9)
+    elif re.match(r"\s*(?:as|from|at)\s", clause.rest, re.IGNORECASE):
         yield from _lost_work(clause, 0)
     elif m := re.match(rf"\s*(?P<value>{_PLACE})", clause.rest):
         yield from _left_named(clause, m)
@@ -372,7 +417,8 @@ def _left(clause: Clause) -> Iterator[Statement]:
 def _hired(clause: Clause) -> Iterator[Statement]:
     """ "got hired by Acme as ...", "was fired", "am being laid off", "was promoted to"."""
     m = re.match(
-        r"\s*(?:just\s+|recently\s+|then\s+)?(?:(?P<in>hired|employed|recruited)|(?P<out>laid\s+off|fired|let\s+go|made\s+redundant|sacked|dismissed)|"
+        r"\s*(?:just\s+|recently\s+|then\s+)?(?:(?P<in>hired|employed|recruited)|(?P<out>laid\s+off|fired|"
+        r"let\s+go|made\s+redundant|sacked|dismissed)|"
         r"(?P<up>promoted)(?:\s+(?:from\s+[\w\s-]+?\s+)?to\s+)?|(?P<accept>accepted|admitted)\s+(?:in)?to\s+)\b\s*",
         clause.rest,
         re.IGNORECASE,
@@ -395,7 +441,11 @@ def _hired(clause: Clause) -> Iterator[Statement]:
 
 def _until_time(value: str) -> str:
     m = re.search(
-        r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$",
+        (
+            r"\s+(?:last|this|in|on|yesterday|today|two|three|a)\s*(?:\w+\s*)?(?:week|month|year|spring|summer|"
+            r"autumn|fall|winter|January|February|March|April|May|June|July|August|September|October|November|"
+            r"December|\d{4}|ago|yesterday|today|Monday|Tuesday|Wednesday|Thursday|Friday)\b.*$"
+        ),
         value,
     )
     return value[: m.start()] if m else value
@@ -417,7 +467,10 @@ def _got(clause: Clause) -> Iterator[Statement]:
         ):
             yield state(clause, "works as", without_article(value), m.end() + to.end() + len(value), polarity="holds")
     elif m := re.match(
-        r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?",
+        (
+            r"\s*(?P<status>re-?married|married|engaged|divorced|separated)(?:\s+(?:to|"
+            r"from)\s+(?P<partner>(?:my\s+)?[\w'-]+(?:\s(?-i:[A-Z])\w+)?))?"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -451,7 +504,10 @@ def _acquired(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     m = re.match(
-        r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|another|the)\s)",
+        (
+            r"\s*(?:(?:us|me|myself|ourselves)\s+)?(?=(?:an?|two|three|four|my first|our first|my own|our own|"
+            r"another|the)\s)"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -478,7 +534,7 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     if begin is None:
-        m = re.match(r"\s*(?:my|our|the)\s+(?:old\s+|beloved\s+)?", clause.rest, re.IGNORECASE)
+        m = re.match(r"\s*(?:my|our|the|his|her|their)\s+(?:old\s+|beloved\s+)?", clause.rest, re.IGNORECASE)
         if m is None:
             return
         begin = m.end()
@@ -490,13 +546,13 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
     value = value_of(clause.rest[begin:], "noun")
     if not value:
         return
-    said = _until_time(re.sub(r"\s+(?:to|for|on|at|after)\s.*$", "", value))
+    said = _until_time(re.sub(r"\s+(?:to|for|on|at|after|away)\b.*$", "", value))
     if clause.lemma in ("lose",) and not re.search(rf"\b(?:{PETS}|{THINGS}|{KIN})\b", said, re.IGNORECASE):
         return
     upto = begin + len(value)
     pet = re.search(rf"\b(?:{PETS})\b", said, re.IGNORECASE)
     yield state(clause, "has" if pet else "owns", said, upto, polarity="ended", confidence=0.9)
-    yield from _ended(clause, "owns" if pet else "has|drives|runs|uses", said, upto)
+    yield from _ended(clause, "owns" if pet else "has|drives", said, upto)
     if clause.lemma == "trade" and (new := re.search(r"\bfor\s+(?P<new>an?\s+.+)$", value)):
         yield state(clause, "owns", new["new"], upto, polarity="holds")
 
@@ -506,7 +562,10 @@ def _joined(clause: Clause) -> Iterator[Statement]:
         return
     rest = clause.rest
     if m := re.match(
-        r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|league|orchestra|society|union|class|church)\b)",
+        (
+            r"\s*(?=(?:an?|the|my local|our local)\s+(?:[\w'-]+\s+){0,4}?(?:club|team|band|gym|group|choir|"
+            r"league|orchestra|society|union|class|church)\b)"
+        ),
         rest,
         re.IGNORECASE,
     ):
@@ -516,7 +575,10 @@ def _joined(clause: Clause) -> Iterator[Statement]:
                 clause, "member of", without_article(_until_time(value)), m.end() + len(value), polarity="holds"
             )
     elif m := re.match(
-        rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|company|firm|hospital|practice))",
+        (
+            rf"\s*(?P<value>{_PLACE}|the\s+(?:army|navy|police|air force|marines)|an?\s+(?:\w+\s+)*?(?:startup|"
+            rf"company|firm|hospital|practice))"
+        ),
         rest,
     ):
         tail = employed(clause, m.end(), as_name=_clean(_place(m["value"])))
@@ -562,10 +624,11 @@ def _studied(clause: Clause) -> Iterator[Statement]:
 
 def _graduated(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
-        m = re.match(r"\s*(?:(?:from|with|in|at)\s+)?", clause.rest, re.IGNORECASE)
+        m = re.match(r"(?:\s+(?:from|with|in|at)\b)?", clause.rest, re.IGNORECASE)
         value = value_of(clause.rest[m.end() :], "event") if m else None
         if value is not None and m:
-            upto = m.end() + len(value) if value else len(clause.rest[: m.end()].rstrip())
+            value = value.strip()
+            upto = m.end() + 1 + len(value) if value else len(clause.rest[: m.end()].rstrip())
             where = _clean(_until_time(value)) if value else None
             named = where if where and "from" in m[0] else None
             yield state(
@@ -599,7 +662,10 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     m = re.match(
-        r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+",
+        (
+            r"\s*(?:(?P<what>jobs?|careers?|companies|employers?|majors?|schools?|banks?|phones?|"
+            r"names?)\s+)?(?:over\s+)?(?:from\s+(?P<old>[\w' &-]{1,40}?)\s+)?to\s+"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -665,7 +731,10 @@ def _broke(clause: Clause) -> Iterator[Statement]:
 def _married(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
         m = re.match(
-            r"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{2,30}?(?=[.,!;]|$|\sin\b|\slast\b))",
+            (
+                r"\s*(?P<mate>(?-i:[A-Z])\w+(?:\s(?-i:[A-Z])\w+)?|(?:my|a|an|the)\s[\w -]{2,30}?(?=[.,!;]|$|"
+                r"\sin\b|\slast\b))"
+            ),
             clause.rest,
             re.IGNORECASE,
         )
@@ -712,8 +781,8 @@ def _died(clause: Clause) -> Iterator[Statement]:
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
     if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
-        value = clause.subject.removeprefix(f"{clause.owner}'s ")
-        yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=clause.owner)
+        owner, _, value = clause.subject.rpartition("'s ")
+        yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=owner or clause.owner)
 
 
 def _recovered(clause: Clause) -> Iterator[Statement]:
@@ -742,10 +811,12 @@ def _being(clause: Clause) -> Iterator[Statement]:
         yield from _is_named(clause)
 
 
-_NAMED = re.compile(r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)\s*$")
-_MATES = frozenset(
-    ["wife", "husband", "partner", "girlfriend", "boyfriend", "spouse", "fiance", "fiancee", "fiancé", "fiancée"]
+_NAMED = re.compile(
+    r"\s*(?:called |named )?(?P<name>[A-Z][\w'-]*(?:\s[A-Z][\w'-]*)?)(?=\s*(?:$|[,;.!]|now\b|these days|again))"
 )
+_MATES = word_set("""
+    wife husband partner girlfriend boyfriend spouse fiance fiancee fiancé fiancée
+    """)
 
 
 def _is_named(clause: Clause) -> Iterator[Statement]:
@@ -755,6 +826,17 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
     if m is None or kin is None or re.fullmatch(NATIONALITIES, m["name"]):
         return
     what = kin["kin"]
+    if clause.subject.endswith("best friend"):
+        yield state(
+            clause,
+            "best friend",
+            m["name"],
+            m.end(),
+            confidence=0.9,
+            subject=kin["owner"].removesuffix("'s best"),
+            single=True,
+        )
+        return
     attribute = "partner" if what in _MATES else "boss" if what in ("boss", "manager") else "name"
     subject = clause.subject if attribute == "name" else kin["owner"]
     yield state(clause, attribute, m["name"], m.end(), confidence=0.95, subject=subject, single=True)
@@ -763,7 +845,10 @@ def _is_named(clause: Clause) -> Iterator[Statement]:
 def _changed(clause: Clause) -> Iterator[Statement]:
     """ "changed my name to X", "changed my phone number to Y"; else a switch."""
     m = re.match(
-        r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+",
+        (
+            r"\s*(?:my|our)\s+(?P<what>(?:[a-z-]+ ){0,2}?(?:name|number|address|e-?mail|major|email address|"
+            r"password))\s+(?:from\s+[\w@.' -]+?\s+)?to\s+"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -780,11 +865,11 @@ def _called(clause: Clause) -> Iterator[Statement]:
     m = re.match(r"\s*by\s+(?=(?-i:[A-Z]))", clause.rest, re.IGNORECASE)
     if m and clause.form == "present" and not clause.denied and (value := value_of(clause.rest[m.end() :], "short")):
         yield state(clause, "nickname", value, m.end() + len(value), confidence=0.85)
-    elif clause.form in _HAPPENED and not clause.denied:
-        if m := re.match(rf"\s*(?:(?:fully |completely )*(?={DIETS}\b))", clause.rest, re.IGNORECASE):
-            value = value_of(clause.rest[m.end() :], "short")
-            if value:
-                yield state(clause, "diet", _until_time(value), m.end() + len(value), polarity="holds", confidence=0.9)
+        return
+    m = re.match(rf"\s*(?:(?:fully |completely )*(?={DIETS}\b))", clause.rest, re.IGNORECASE)
+    value = value_of(clause.rest[m.end() :], "short") if m else None
+    if m and value and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "diet", _until_time(value), m.end() + len(value), polarity="holds", confidence=0.9)
 
 
 _READERS: dict[str, Reader] = {

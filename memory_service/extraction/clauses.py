@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .verbs import VERBS, third_person
-from .vocabulary import HE_KIN, KIN, NOT_PEOPLE, PETS, SHE_KIN
+from .vocabulary import HE_KIN, KIN, NOT_PEOPLE, PETS, SHE_KIN, word_set
 
 # be/do/have and the main verb together. used: "used to work". goes: "is going to work", "will work".
 Form = Literal["present", "ing", "past", "perfect", "future", "used"]
@@ -19,7 +19,7 @@ Form = Literal["present", "ing", "past", "perfect", "future", "used"]
 _ADVERB = (
     r"(?:really|absolutely|also|just|actually|totally|truly|definitely|simply|personally|honestly|kinda|only|both|"
     r"especially|genuinely|particularly|sure|currently|recently|finally|already|officially|even|eventually|"
-    r"happily|sadly|unfortunately|originally|soon|probably(?=\s+going)|once(?=\s+(?:more|again))|first|"
+    r"happily|sadly|unfortunately|soon|probably(?=\s+going)|once(?=\s+(?:more|again))|first|"
     r"usually|often|mostly|mainly|still|now|always|never|ever|no\s+longer|not|long|both|all|"
     r"very\s+much|so(?=\s+(?:love|enjoy))|do(?=\s+(?:love|like|enjoy|have|live|work|play|prefer|hate|speak|eat|own)))"
 )
@@ -47,26 +47,13 @@ _DO = frozenset({"don't", "do not", "doesn't", "does not"})
 _WILL = frozenset({"'ll", "will", "won't", "shall"})
 _DID = frozenset({"didn't", "did not", "did"})
 # After "'s" and "has been" these are states, not perfects: "she's married".
-_ADJECTIVES = frozenset(
-    [
-        "married",
-        "retired",
-        "divorced",
-        "engaged",
-        "separated",
-        "interested",
-        "settled",
-        "finished",
-        "called",
-        "named",
-        "dated",
-        "left",
-        "found",
-        "known",
-    ]
-)
+_ADJECTIVES = word_set("""
+    married retired divorced engaged separated interested settled finished called named dated left found known
+    """)
 
-_NAME = r"(?-i:[A-Z][a-zé'-]*[a-zé](?:\s[A-Z][a-z]+)?)"
+_CAPITAL = "[A-ZÀ-ÖØ-ÞĀĆČĎĐĒĞĪİŁŃŇŌŐŘŚŞŠŤŪŮŰŹŻŽ]"
+_NAME_WORD = rf"{_CAPITAL}[^\W\d_]+(?:-[^\W\d_]+|'(?!s\b)[^\W\d_]{{2,}})*"
+_NAME = rf"(?-i:(?:(?:Mr|Mrs|Ms|Dr)\.?\s)?{_NAME_WORD}(?:\s{_NAME_WORD})?)"
 _KIN_ADJECTIVE = (
     r"(?:(?:older|younger|little|big|oldest|youngest|eldest|twin|late|best|old|half|elder|new|ex|step|two|three)[ -])*"
 )
@@ -81,17 +68,21 @@ OPENER = (
     r"unfortunately|luckily|sadly|lately|recently|currently|today|these days|nowadays|right now|at the moment|"
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
+    r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|"
+    r"update on me|for the record|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
     r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
 )
 # "Last March, I moved": when it was, said first. What it is is left to timeexpr.
 _WHEN = (
-    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|three|four|five|a)\b"
+    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|"
+    r"three|four|five|a)\b"
     r"[\w ']{0,30}?,?\s+)?"
 )
 _SUBJECT = (
-    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
+    rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|"
+    rf"me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
     rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
     rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
@@ -101,7 +92,8 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
+    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|"
+    rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
 _VERB_NEXT = (
@@ -111,7 +103,8 @@ _VERB_NEXT = (
 )
 # Where a further clause can begin. Few places, so that the long patterns are tried only there.
 _CONNECTIVE = re.compile(
-    r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|but|so|because|since|plus|'?cause|as|though|although)\s+"
+    r"[,;:]\s+(?:(?:and|but|so|then|because|as|though|although|since)\s+)?|\s[-–—]+\s+|[–—]|\s(?:and|"
+    r"but|so|because|since|plus|'?cause|as|though|although)\s+"
 )
 _SUBJECT_NEXT = re.compile(OPENER + _SUBJECT, re.IGNORECASE)
 _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
@@ -119,8 +112,10 @@ _SHARED_NEXT = re.compile(rf"(?:then\s+)?{_VERB_NEXT}", re.IGNORECASE)
 
 # "Started a new job today": the speaker goes without saying.
 _BARE = re.compile(
-    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|adopted|bought|sold|booked|got|"
-    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
+    rf"\s*{OPENER}(?:(?:just|finally|recently|officially)\s+)?(?P<verb>(?:started|moved|joined|quit|"
+    rf"adopted|bought|sold|booked|got|"
+    r"signed|registered|finished|ran|went|visited|graduated|cancel+ed|retired|switched|stopped|gave up|"
+    r"took up|became|turned)\s)(?!(?:that|it|out|this)\b)",
     re.IGNORECASE,
 )
 
@@ -153,6 +148,7 @@ class Clause:
     keep: str = ""
     stand: bool = False  # "can't stand"
     owner: str = ""  # the speaker
+    also: bool = False
 
     @property
     def subject(self) -> str:
@@ -219,7 +215,7 @@ def read_body(
     rest_start = m.end() if verb else m.start("verb") if m["verb"] else m.end()
     rest = body[rest_start:]
     said = adverbs.split()
-    negated = aux.endswith("n't") or aux.endswith(" not") or "not" in said
+    negated = aux.endswith(("n't", " not")) or "not" in said
     ceased = "longer" in said or (negated and bool(_NOT_ANY_MORE.search(rest[:160])))
     keep = _KEEP.search(adverbs) if said else None
     stand = aux.endswith("stand")
@@ -237,6 +233,7 @@ def read_body(
         keep=keep[0].lower() if keep else "",
         stand=stand,
         owner=owner,
+        also="also" in said,
     )
 
 
@@ -318,6 +315,14 @@ def _simple(verb: object, word: str, m: re.Match[str], who: Who, before: Clause 
     return None
 
 
+_FIRST_WORD = re.compile(r"[^\w\n]*([\w']+)")
+# A sentence that begins so has no first clause that we read; further ones it may have.
+_NOBODY = word_set("""
+    that that's it it's you you're your what what's how there there's these those who if when where why do does did is
+    are can could would thank any some maybe perhaps let let's
+    """)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where a clause begins. who is None for "my ..." that names no person, whose words follow from body_start."""
@@ -333,8 +338,10 @@ class Head:
 
 def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
-    m = _FIRST.match(plain, start, end)
-    if m is None and (bare := _BARE.match(plain, start, end)):
+    word = _FIRST_WORD.match(plain, start, end)
+    nobody = word is None or word[1].lower() in _NOBODY
+    m = None if nobody else _FIRST.match(plain, start, end)
+    if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
         start = bare.end()
     while True:

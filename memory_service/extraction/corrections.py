@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 _MARKER = re.compile(
     r"\s*(?:(?:oh|oops|ah|hmm|well|hey|ok|okay|so|and|but|um|uh|my bad|whoops)[,.!]*\s+)*"
-    r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
-    r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|i should (?:have said|correct (?:that|myself)))"
+    r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|"
+    r"let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
+    r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|"
+    r"to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
+    r"i should (?:have said|correct (?:that|myself)))"
     r"\b[:,.!—–-]*\s*",
     re.IGNORECASE,
 )
@@ -17,9 +20,15 @@ _SURE = re.compile(
     r"correction|scratch|strike|correct|misspoke|mistyped|wrong|mistake|meant|typo|should have", re.IGNORECASE
 )
 _AMEND = re.compile(r"^(?:no,? wait|wait,? no|sorry|wait|i mean|nope|no)\b", re.IGNORECASE)
-_TERM = r"(?:(?:on|at|in|the|an?)\s+)?[\w@.:+'’&/-]+(?:\s+(?!not\b|but\b|and\b|instead\b|rather\b|it\b|i\b|is\b|was\b)[\w@.:+'’&/-]+){0,4}?"
+_TERM = (
+    r"(?:(?:on|at|in|the|an?)\s+)?[\w@.:+'’&/-]+(?:\s+(?!not\b|but\b|and\b|instead\b|rather\b|it\b|i\b|"
+    r"is\b|was\b)[\w@.:+'’&/-]+){0,4}?"
+)
 _NOT = re.compile(
-    rf"(?P<new>{_TERM}),?\s+(?:and\s+)?not\s+(?:(?:on|at|in|the|an?)\s+)?(?P<old>{_TERM})(?=\s*(?:[.,!;)]|$|like\b|as\b))",
+    (
+        rf"(?P<new>{_TERM}),?\s+(?:and\s+)?not\s+(?:(?:on|at|in|the|"
+        rf"an?)\s+)?(?P<old>{_TERM})(?=\s*(?:[.,!;)]|$|like\b|as\b))"
+    ),
     re.IGNORECASE,
 )
 _NOT_BUT = re.compile(
@@ -27,7 +36,12 @@ _NOT_BUT = re.compile(
     re.IGNORECASE,
 )
 _SAID = re.compile(
-    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+|was\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|before|yesterday|last time))?,?\s+(?:but|and)\s+(?:i meant|it's|it is|it was|it should be|that's|actually|the right one is|meant)\s+(?:actually\s+|really\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
+    (
+        rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+|"
+        rf"was\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|before|yesterday|last time))?,?\s+(?:but|"
+        rf"and)\s+(?:i meant|it's|it is|it was|it should be|that's|actually|the right one is|"
+        rf"meant)\s+(?:actually\s+|really\s+)?(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))"
+    ),
     re.IGNORECASE,
 )
 _MEANT = re.compile(
@@ -40,7 +54,11 @@ _COPULA = re.compile(
 )
 _WRONG = re.compile(r"(?:it|that|this)(?:'s| is| was)\s+(?:wrong|not\s+(?:right|true|correct))", re.IGNORECASE)
 _BAD = re.compile(
-    r"^(?:wrong|right|true|false|correct|not|sure|really|only|just|yet|so|too|bad|good|great|me|you|him|her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|knowing|surprised|the\s+best)\b",
+    (
+        r"^(?:wrong|right|true|false|correct|not|sure|really|only|just|yet|so|too|bad|good|great|me|you|him|"
+        r"her|them|this|that|it|all|at|if|because|exactly|everything|a\s+lot|to|in|being|much|very|going|"
+        r"knowing|surprised|the\s+best)\b"
+    ),
     re.IGNORECASE,
 )
 
@@ -80,7 +98,8 @@ def exchange(plain: str, start: int, end: int, *, marked: bool) -> Correction | 
     if m := _NOT_BUT.match(rest) if copula or marked else None:
         return _exchange(m, plain, start, end)
     if m := _NOT.match(rest):
-        if (copula or marked) and m.end() >= len(rest.rstrip(" .!")) - 2:
+        named = re.search(r"[A-Z0-9]", m["new"] + m["old"])
+        if (marked or (copula and named)) and m.end() >= len(rest.rstrip(" .!")) - 2:
             return _exchange(m, plain, start, end)
     if marked and copula and re.fullmatch(rf"{_TERM}[.!]?", rest, re.IGNORECASE) and _specific(rest):
         return Correction(None, rest.rstrip(".! "), start, end)

@@ -9,82 +9,80 @@ from __future__ import annotations
 import re
 
 from .statement import Statement
-from .vocabulary import NOT_PEOPLE, words
+from .vocabulary import NOT_PEOPLE, word_set, words
 
 _BULLET = re.compile(r"\s*(?:(?:\d{1,5}[.)]|[-*•])\s+)?")
 # "the city of London": the noun says what kind of thing the value is, and belongs to the relation.
-_CLASSIFIER = r"the\s+(?:(?:current|original|official)\s+)?(?:city|town|village|country|state|region|province|continent|island|language|position|role|sport|religion|faith|field|genre|type|post|office|rank|title|county|planet|party|company|name|municipality|district|borough|team|league|profession|instrument|discipline|subject|university|college)\s+of"
+_CLASSIFIER = (
+    r"the\s+(?:(?:current|original|official)\s+)?(?:city|town|village|country|state|region|province|"
+    r"continent|island|language|position|role|sport|religion|faith|field|genre|type|post|office|rank|"
+    r"title|county|planet|party|company|name|municipality|district|borough|team|league|profession|"
+    r"instrument|discipline|subject|university|college)\s+of"
+)
 _PREPOSITION = r"(?:in|on|at|by|to|for|with|of|from|as|into|after|under|near)"
-_PARTICIPLE = r"(?:[a-z]+ly\s+)?(?:[a-z]+(?:ed|en|wn|lt|ght|un|own)|born|made|built|held|led|won|set|run|begun|sung|known|part|famous|based|known|married|native|home)"
+_PARTICIPLE = (
+    r"(?:[a-z]+ly\s+)?(?:[a-z]+(?:ed|en|wn|lt|ght|un|own)|born|made|built|held|led|won|set|run|begun|"
+    r"sung|known|part|famous|based|known|married|native|home)"
+)
 _RELATION = re.compile(
-    rf"\s(?P<relation>(?:is|are|was|were|has been)\s+(?:(?:currently|originally|officially|best|best-|widely|also|now)\s+)?{_PARTICIPLE}(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?"
+    rf"\s(?P<relation>(?:is|are|was|were|has been)\s+(?:(?:currently|originally|officially|best|best-|"
+    rf"widely|also|now)\s+)?{_PARTICIPLE}(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?"
     rf"|(?:is|are|was|were)\s+(?:an?\s+|the\s+)(?:[a-z-]+\s+){{1,3}}?(?:of|for|at|in)(?:\s+{_CLASSIFIER})?"
     rf"|(?:is|are|was|were)\s+{_PREPOSITION}(?:\s+{_CLASSIFIER})?"
-    rf"|(?:[a-z]+(?:s|ed)|spoke|wrote|won|led|built|ran|taught|made|held|sang|left|gave|became|grew up)(?:\s+up)?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
+    rf"|(?:[a-z]+(?:s|ed)|spoke|wrote|won|led|built|ran|taught|made|held|sang|left|gave|became|"
+    rf"grew up)(?:\s+up)?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _OF_IS = re.compile(
-    rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[A-Za-z][\w'-]*(?:\s+[A-Za-z][\w'-]*){{0,4}}?)\s+(?:of|for|in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|found|played|called|named|known|spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
+    rf"(?P<the>[Tt]he|[Aa]n?)\s+(?P<noun>[A-Za-z][\w'-]*(?:\s+[A-Za-z][\w'-]*){{0,4}}?)\s+(?:of|for|"
+    rf"in)\s+(?P<subject>\S.*?)\s+(?P<copula>(?:is|are|was|were)(?:\s+(?:located|based|situated|held|"
+    rf"found|played|called|named|known|"
+    rf"spoken))?(?:\s+{_PREPOSITION})?(?:\s+{_CLASSIFIER})?)\s+(?P<value>\S.*)$"
 )
 _WHERE_IS = re.compile(
-    r"(?P<subject>[Tt]he\s+[a-z][\w' -]*?\s+(?:where|that|which|who|whose)\s+\S.*?)\s(?P<copula>is|are|was(?=\s[A-Z0-9])|were(?=\s[A-Z0-9]))\s+(?P<value>\S.*)$"
+    r"(?P<subject>[Tt]he\s+[a-z][\w' -]*?\s+(?:where|that|which|who|whose)\s+\S.*?)\s(?P<copula>is|are|"
+    r"was(?=\s[A-Z0-9])|were(?=\s[A-Z0-9]))\s+(?P<value>\S.*)$"
 )
 _POSSESSIVE_IS = re.compile(
-    r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|were)\s+(?P<value>\S.*)$"
+    r"(?P<subject>[A-Z0-9][^,;:]*?)(?:'s|"
+    r"s')\s+(?P<noun>[a-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|are|was|"
+    r"were)\s+(?P<value>\S.*)$"
 )
 _PRONOUN = re.compile(
-    r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|these|those|there|here|who|what|something|anything|everything|someone)\b"
+    r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its|this|that|"
+    r"these|those|there|here|who|what|something|anything|everything|someone)\b"
 )
 _PERSON = re.compile(r"\b(?:I|I'm|I've|me|my|we|us|our|you|your|he|she|it|they|him|her|his|them|their|its)\b")
 _SUBORDINATE = re.compile(
-    r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|n't|very|really|so|too|just|quite)\b"
+    r"[;?!\"“”()]|\s[-–—]\s|,\s+(?:and|but|so|which|who|because|although|while)\b|\b(?:if|unless|"
+    r"because|although|though|when|while|whether|would|could|should|might|may|maybe|perhaps|not|never|"
+    r"n't|very|really|so|too|just|quite)\b"
 )
 _ONE_AT_A_TIME = re.compile(
-    rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|\b(?:famous|known) (?:for|as)$|^(?:died|born) "
+    rf"\b(?:{_CLASSIFIER})$|^(?:is|was|are|were|has been) .*\b(?:by|to|in|at)$|\b(?:citizen|native|"
+    rf"resident|capital|employee|president|head|leader|chair\w*|ceo|captain|mayor|king|queen)\b|"
+    rf"\b(?:famous|known) (?:for|as)$|^(?:died|born) "
 )
 _MANY = re.compile(
-    r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|known to|opposed|added|able|made|used) (?:to|in|at)$"
+    r"\b(?:fan|friend|member|part|one|some|kind|sort|type|lot|lover|player)\b|\b(?:used|related|similar|"
+    r"due|going|able|likely|interested|allergic|addicted|tired|scared|looking|located near|connected|"
+    r"known to|opposed|added|able|made|used) (?:to|in|at)$"
 )
 _SAME_AS = {"married to": "partner", "engaged to": "partner", "citizen of the": "citizen of"}
-_PARTICLES = frozenset(
-    [
-        "of",
-        "the",
-        "de",
-        "du",
-        "da",
-        "di",
-        "del",
-        "der",
-        "van",
-        "von",
-        "and",
-        "for",
-        "la",
-        "le",
-        "al",
-        "el",
-        "&",
-        "on",
-        "in",
-        "to",
-        "at",
-        "with",
-        "from",
-        "by",
-        "a",
-        "an",
-        "et",
-        "y",
-        "ibn",
-        "bin",
-    ]
-)
-_NOT_SUBJECTS = NOT_PEOPLE | frozenset(["there", "here", "some", "many", "most", "all", "it"])
+_PARTICLES = word_set("""
+    of the de du da di del der van von and for la le al el & on in to at with from by a an et y ibn bin
+    """)
+_NOT_SUBJECTS = NOT_PEOPLE | word_set("""
+    there here some many most all it
+    """)
 _VERB_RELATIONS = re.compile(
-    r"^(?:is|are|was|were|has been)\b|^(?:plays|speaks|worked|works|lived|lives|died|studied|studies|teaches|taught|played|spoke|wrote|founded|created|"
-    r"invented|discovered|directed|produced|composed|performed|owns|owned|leads|led|heads|headed|governs|borders|won|married|represents|represented|"
-    r"serves|served|manufactures|makes|made|operates|runs|hosts|hosted|broadcasts|publishes|published|developed|designed|built|joined|graduated|"
-    r"follows|practises|practices|belongs|competes|competed|moved|grew up|costs|contains|uses|supports|employs|employed|reports|manages|holds|held)\b"
+    r"^(?:is|are|was|were|has been)\b|^(?:plays|speaks|worked|works|lived|lives|died|studied|studies|"
+    r"teaches|taught|played|spoke|wrote|founded|created|"
+    r"invented|discovered|directed|produced|composed|performed|owns|owned|leads|led|heads|headed|"
+    r"governs|borders|won|married|represents|represented|"
+    r"serves|served|manufactures|makes|made|operates|runs|hosts|hosted|broadcasts|publishes|published|"
+    r"developed|designed|built|joined|graduated|"
+    r"follows|practises|practices|belongs|competes|competed|moved|grew up|costs|contains|uses|supports|"
+    r"employs|employed|reports|manages|holds|held)\b"
 )
 
 
@@ -129,6 +127,8 @@ def _by_noun(body: str, listed: bool) -> _Found | None:
             continue
         value = m["value"].strip()
         subject = m["subject"].strip()
+        if re.match(r"(?:[Mm]y|[Oo]ur|[Yy]our|[Hh]is|[Hh]er|[Tt]heir)\s+[a-z]", subject):
+            continue
         if not listed and (
             not (_telling(value) or pattern is _WHERE_IS)
             or (_PERSON if pattern is _WHERE_IS else _PRONOUN).search(subject)
@@ -211,33 +211,60 @@ def _single(relation: str) -> bool:
     return bool(_ONE_AT_A_TIME.search(relation)) and not _MANY.search(relation)
 
 
-_TIME_WORD = r"(?:on\s+|at\s+|in\s+)?(?:(?:next|this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|january|february|march|april|june|july|august|september|october|november|december|may\s+\d|the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
+_TIME_WORD = (
+    r"every\s+(?:other\s+)?(?:\w+day|week|month|morning|evening)|(?:on\s+|at\s+|in\s+)?(?:(?:next|"
+    r"this)\s+\w+|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|tomorrow|tonight|\d{1,2}(?::\d\d|"
+    r"\s?[ap]m\b|(?:st|nd|rd|th)?\s+(?:of\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)\w*)|"
+    r"january|february|march|april|june|july|august|september|october|november|december|may\s+\d|"
+    r"the\s+\d{1,2}(?:st|nd|rd|th)|noon|midnight)"
+)
 _DATA_NOUN = words(
-    """password passcode code pin username login number address email e-mail budget deadline price cost rent salary version port url
-    link key owner lead host venue location date time name size capital title id token branch address codeword limit target
-    quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname username alias account wifi anniversary"""
+    """
+    password passcode code pin username login number address email e-mail budget deadline price cost rent salary
+    version port url link key owner lead host venue location date time size capital title id token branch codeword
+    limit target quota extension combination birthday anniversary colou?r plate stop gate seat room handle nickname
+    alias account wifi
+    """
 )
 _EVERYDAY = re.compile(
-    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and [A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|actually\s+|still\s+)?"
-    rf"(?:(?P<when>(?i:{_TIME_WORD}).*)|(?P<where>(?:in|at)\s+(?:room\s|the\s(?!moment|same|middle|end|way)|[A-Z]|\d).*)|(?P<value>\S.*))$"
+    rf"(?:(?:[Tt]he|[Mm]y|[Oo]ur)\s+|(?P<owner>[A-Z]\w+(?: and "
+    rf"[A-Z]\w+)?)'s\s+)(?P<what>(?:[\w'&/-]+\s+){{0,4}}?[\w'&/-]+)\s+(?P<copula>is\s+(?:now\s+)?(?:planned|"
+    rf"scheduled|set|booked|due)(?:\s+for)?|is|are|was|will be|starts|begins|is now|'s)\s+(?:now\s+|"
+    rf"actually\s+|still\s+)?"
+    rf"(?:(?P<when>(?i:{_TIME_WORD}).*)|(?P<where>(?:in|at)\s+(?:room\s|the\s(?!moment|same|middle|end|"
+    rf"way)|[A-Z]|\d).*)|(?P<value>\S.*))$"
+)
+# "Choir practice is every Monday": a thing without an article, where it comes again and again.
+_REGULAR = re.compile(
+    r"(?:[Ff]rom\s+(?:this|next|"
+    r"\w+)\s+(?:\w+\s+)?on,?\s+)?(?P<owner>[A-Z]\w+(?='s\s))?(?:'s\s+)?(?P<what>[A-Za-z][\w-]*(?:\s+[a-z][\w-]*){0,3}?)\s+(?P<copula>is|"
+    r"are|is now)\s+(?:now\s+)?"
+    r"(?P<when>every\s+(?:other\s+)?(?:\w+day|week|month|morning|evening).*|on\s+\w+days\b.*)(?P<where>)(?P<value>)$"
 )
 _DATA_END = re.compile(rf"\b{_DATA_NOUN}(?:\s+(?:on|for|of|at|to)\s+(?:the\s+)?[\w ]+)?$", re.IGNORECASE)
 
 
 def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
-    """ "The meeting is on Tuesday", "The wifi password is hunter2": plain definite things, with a time, place or datum."""
+    """ "The meeting is on Tuesday", "The wifi password is hunter2": definite things, with a time, place or datum."""
     lead = re.match(
-        r"\s*(?:(?:[Ss]o|[Aa]nd|[Bb]ut|[Ww]ell|[Aa]lso|[Oo]k(?:ay)?|FYI|BTW|[Bb]tw|[Aa]ctually|[Nn]ow|[Nn]ote|[Rr]eminder|[Uu]pdate),?:?\s+)*",
+        (
+            r"\s*(?:(?:[Ss]o|[Aa]nd|[Bb]ut|[Ww]ell|[Aa]lso|[Oo]k(?:ay)?|FYI|BTW|[Bb]tw|[Aa]ctually|[Nn]ow|"
+            r"[Nn]ote|[Rr]eminder|[Uu]pdate),?:?\s+)*"
+        ),
         sentence,
     )
     begin = lead.end() if lead else 0
     body = sentence[begin:].rstrip()
     m = _EVERYDAY.match(body) if len(body) <= 160 else None
+    m = m or (_REGULAR.match(body) if len(body) <= 160 else None)
     if (
         m is None
         or _PRONOUN.search(m["what"])
         or re.search(
-            r"\b(?:if|would|could|might|may be|not|n't|who|which|that|one|thing|only|same|way|reason|problem|best|most)\b",
+            (
+                r"\b(?:if|would|could|might|may be|not|n't|who|which|that|one|thing|only|same|way|reason|problem|"
+                r"best|most)\b"
+            ),
             m["what"],
         )
     ):
@@ -266,7 +293,7 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
     value = re.sub(r"^(?:on|at|in)\s+", "", value) if attribute in ("time", "date", "place") else value
     end = offset + begin + m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)
     end = offset + begin + len(body[: body.find(value, m.start("copula")) + len(value)])
-    recurring = bool(re.search(r"days\b", value)) or (
+    recurring = bool(re.search(r"days\b|^every", value)) or (
         attribute == "time" and re.fullmatch(r"\d{1,2}(?::\d\d)?\s?(?:[ap]m)?", value) is not None
     )
     subject = f"{m['owner']}'s {what}" if m["owner"] else f"the {what}"
@@ -284,7 +311,9 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
 
 
 _PLACEABLE = re.compile(
-    r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|session|hotel|gym|school|studio|restaurant|headquarters)$"
+    r"\b(?:meeting|office|party|wedding|conference|class|interview|appointment|event|workshop|dinner|"
+    r"lunch|game|match|concert|key|keys|ceremony|reception|race|course|exam|standup|stand-up|venue|"
+    r"session|hotel|gym|school|studio|restaurant|headquarters)$"
 )
 
 
@@ -296,7 +325,11 @@ def _datum(value: str) -> bool:
         or (
             len(value.rstrip(" .").split()) == 1
             and not re.match(
-                r"(?:wrong|right|correct|great|good|bad|fine|ok|okay|lost|broken|long|high|low|ready|due|important|tight|changed|new|old|same|different|huge|small|big|unknown|crazy|here|there|up|over|nice|too|so|very)$",
+                (
+                    r"(?:wrong|right|correct|great|good|bad|fine|ok|okay|lost|broken|long|high|low|ready|due|important|"
+                    r"tight|changed|new|old|same|different|huge|small|big|unknown|crazy|here|there|up|over|nice|too|so|"
+                    r"very)$"
+                ),
                 first,
             )
         )

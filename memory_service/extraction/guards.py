@@ -6,7 +6,8 @@ import re
 
 # A point ends a sentence, but not in "Dr. Lee", "J. R. Smith", "9.30".
 SENTENCE = re.compile(
-    r"[^.!?\n]+(?:(?:[.!?](?=\w)|(?:(?<=\b(?:Mr|Dr|Ms|St|Jr|vs))|(?<=\b(?:Mrs|Inc|Ltd))|(?<=\bProf)|(?<=\b[A-HJ-Z]))\.(?=\s))[^.!?\n]*)*"
+    r"[^.!?\n]+(?:(?:[.!?](?=\w)|(?:(?<=\b(?:Mr|Dr|Ms|St|Jr|vs))|(?<=\b(?:Mrs|Inc|Ltd))|(?<=\bProf)|"
+    r"(?<=\b[A-HJ-Z]))\.(?=\s))[^.!?\n]*)*"
     r"(?P<end>[.!?]*)"
 )
 HYPOTHETICAL = re.compile(
@@ -17,7 +18,7 @@ HYPOTHETICAL = re.compile(
     re.IGNORECASE,
 )
 REPORTED = re.compile(
-    r"\b(?:said|says?|saying|told|tells?|asked|asks|thinks|thought|claims?|"
+    r"\b(?:said(?! (?:no|yes)\b)|says?|saying|told|tells?|asked|asks|thinks|thought|claims?|"
     r"claimed|believes?|believed|according|quot(?:e|es|ed|ing)|wrote|"
     r"texted|"
     r"heard|reads?|replied|joked|lyrics?|dreamt|dreamed|assumed?|assumes|guess|forgot)\b",
@@ -35,17 +36,25 @@ QUESTION_START = re.compile(
 
 # All that follows in the message is told of another world.
 FICTION = re.compile(
-    r"\b(?:(?:in|from|for|of|about|during|inside) (?:the|a|an|my|this|our|that|his|her|some) (?:[\w-]+ ){0,2}?(?:story|dream|nightmare|game|movie|film|novel|"
-    r"play|series|sitcom|role-?play|campaign|simulation|screenplay|script|fan ?fic\w*|fantasy|comic|musical|tv show|show|book|poem|song|world i'm building|alternate universe)"
-    r"|my (?:[\w-]+ )?(?:character|avatar|protagonist|narrator|alter ego|sim|persona)|once upon a time|role-?play\w*|let's (?:pretend|say|imagine)|"
-    r"pretend(?:ing)?|i (?:had a|keep having a|have this) (?:\w+ )?(?:dream|nightmare)|i (?:dreamt|dreamed|imagined|fantasi[sz]ed?|daydream\w*)|"
-    r"(?:the )?lyrics|song goes|sings? (?:that|about)|chorus|hypothetical\w*|thought experiment|in another life|alternate reality|in a parallel|"
-    r"i(?:'m| am) writing (?:a|an|this|my)|i wrote a (?:story|song|poem|novel)|(?:first|next|opening) (?:line|chapter|scene|sentence)|monologue|as (?:a )?(?:character|joke)|for a joke)\b",
+    r"\b(?:(?:in|from|for|of|about|during|inside) (?:the|a|an|my|this|our|that|his|her|"
+    r"some) (?:[\w-]+ ){0,2}?(?:story|dream|nightmare|game|movie|film|novel|"
+    r"play|series|sitcom|role-?play|campaign|simulation|screenplay|script|fan ?fic\w*|fantasy|comic|"
+    r"musical|tv show|show|book|poem|song|world i'm building|alternate universe)"
+    r"|my (?:[\w-]+ )?(?:character|avatar|protagonist|narrator|alter ego|sim|persona)|once upon a time|"
+    r"role-?play\w*|let's (?:pretend|say|imagine)|"
+    r"pretend(?:ing)?|i (?:had a|keep having a|have this) (?:\w+ )?(?:dream|nightmare)|i (?:dreamt|"
+    r"dreamed|imagined|fantasi[sz]ed?|daydream\w*)|"
+    r"(?:the )?lyrics|song goes|sings? (?:that|about)|chorus|hypothetical\w*|thought experiment|"
+    r"in another life|alternate reality|in a parallel|"
+    r"i(?:'m| am) writing (?:a|an|this|my)|i wrote a (?:story|song|poem|novel)|(?:first|next|"
+    r"opening) (?:line|chapter|scene|sentence)|monologue|as (?:a )?(?:character|joke)|for a joke)\b",
     re.IGNORECASE,
 )
 SARCASM = re.compile(
-    r"\b(?:yeah,? right|as if|said no one|oh sure|and i'm the (?:queen|king|pope|president|tooth fairy|easter bunny|emperor)|and i am the (?:queen|king|pope)|"
-    r"and pigs (?:can )?fly|in my dreams|jokes? aside|ha,? (?:no|not)|in your dreams|totally not|/sarcasm|obviously not|just messing|pulling your leg|april fools?|not!)(?!\w)",
+    r"\b(?:yeah,? right|as if|said no one|oh sure|and i'm the (?:queen|king|pope|president|tooth fairy|"
+    r"easter bunny|emperor)|and i am the (?:queen|king|pope)|"
+    r"and pigs (?:can )?fly|in my dreams|jokes? aside|ha,? (?:no|not)|in your dreams|totally not|"
+    r"/sarcasm|obviously not|just messing|pulling your leg|april fools?|not!)(?!\w)",
     re.IGNORECASE,
 )
 

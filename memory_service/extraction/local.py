@@ -72,8 +72,25 @@ _NEWS = re.compile(
 _TIMELESS = frozenset({"birthday", "born on"})  # the date is the value, not when it became true
 _CATEGORIES = {
     **dict.fromkeys(
-        ["name", "birthday", "age", "nationality", "speaks", "hometown", "address", "email", "religion", "partner"]
-        + ["lives in", "born in", "born on", "from", "grew up in", "marital status", "phone number"],
+        [
+            "name",
+            "birthday",
+            "age",
+            "nationality",
+            "speaks",
+            "hometown",
+            "address",
+            "email",
+            "religion",
+            "partner",
+            "lives in",
+            "born in",
+            "born on",
+            "from",
+            "grew up in",
+            "marital status",
+            "phone number",
+        ],
         "personal_details",
     ),
     **dict.fromkeys(("works as", "works at", "works in", "employment", "boss", "runs"), "professional_details"),
@@ -94,10 +111,14 @@ _LIST_INTRO = re.compile(r"\A[^\n]{0,80}:\s*(?=\n)")
 _BULLETS = re.compile(r"(?:^|\n|(?<=[.!?])[ \t]+)\s*(?:\d{1,5}[.)]|[-*•])(?=\s)")
 
 
-def extract_local(messages: Sequence[SourceMessage], *, context: Sequence[SourceMessage] = ()) -> Extraction:
+def extract_local(
+    messages: Sequence[SourceMessage], *, context: Sequence[SourceMessage] = (), whole_turns: bool = False
+) -> Extraction:
     """What was said in the messages, turn by turn, and the statements in it.
 
     context: earlier messages; they are read, for questions and names, but not remembered.
+    whole_turns: every turn stays as it was said, also one that its statements cover; for a caller that has its
+    facts from elsewhere.
     """
     extraction = Extraction()
     people = _People(context, messages)
@@ -105,7 +126,7 @@ def extract_local(messages: Sequence[SourceMessage], *, context: Sequence[Source
     for message in messages:
         people.hear(message)
         if message.role != "system":
-            extraction.candidates += _from_message(message, previous, people)
+            extraction.candidates += _from_message(message, previous, people, whole_turns)
         previous = message
     return extraction
 
@@ -136,7 +157,9 @@ class _People:
         return message.name is not None or message.role == "user"
 
 
-def _from_message(message: SourceMessage, previous: SourceMessage | None, people: _People) -> list[Candidate]:
+def _from_message(
+    message: SourceMessage, previous: SourceMessage | None, people: _People, whole_turns: bool
+) -> list[Candidate]:
     content, _ = strip_rendered(message.content)
     question = _asked(message, previous, people)
     before = strip_rendered(previous.content)[0] if previous is not None and previous.role != "system" else ""
@@ -145,7 +168,7 @@ def _from_message(message: SourceMessage, previous: SourceMessage | None, people
         return []
     parts = list(_parts(content))
     facts = [_semantic(message, content, statement, people) for statement in statements]
-    if facts and _covers(content, statements, people.known):
+    if facts and not whole_turns and _covers(content, statements, people.known):
         return _stand_for_turn(facts, parts)
     speaker = people.speaker(message)
     short = question is not None and len(parts) == 1 and _is_short_answer(content)
@@ -273,7 +296,7 @@ def _episodic(
     question: str | None,
 ) -> Candidate:
     said = " ".join(content[span[0] : span[1]].split())
-    times = find_time_expressions(said, reference=message.said_at)
+    times = _times(said, message.said_at)
     asked = f' (asked: "{question}")' if question else ""
     return Candidate(
         text=f"{speaker}: {annotate(said, times)}{asked}",
@@ -284,6 +307,25 @@ def _episodic(
         valid_at=_valid_at(times),
         entities=_with_speaker(speaker, find_entities(said, known=people.known)),
     )
+
+
+_TIME_WORDS = tuple(
+    _word_set("""
+    ago back day hour minute week month year decade night tomorrow morning afternoon evening spring summer autumn fall
+    winter christmas halloween valentine january february march april may june july august september october november
+    december last next this past coming thanksgiving
+    """)
+)
+_DIGIT = re.compile(r"\d")
+
+
+def _times(text: str, said_at: datetime) -> list[TimeExpression]:
+    """find_time_expressions, after a cheap look for any of the words that they have in them."""
+    lower = text.lower()
+    for word in _TIME_WORDS:
+        if word in lower:
+            return find_time_expressions(text, reference=said_at)
+    return find_time_expressions(text, reference=said_at) if _DIGIT.search(text) else []
 
 
 def _valid_at(times: list[TimeExpression]) -> datetime | None:
@@ -307,11 +349,19 @@ def _semantic(message: SourceMessage, content: str, statement: Statement, people
         clause = " ".join(content[statement.start : statement.end].split())
         if statement.attribute == "date":
             clause = f"is on {value}"  # a date that was moved is ahead, whatever the tense
-        times = find_time_expressions(clause, reference=message.said_at)
+        times = _times(clause, message.said_at)
         span = _range(clause, message.said_at)
         valid_at, valid_until = span or _interval(times, clause)
         if span and polarity == "ended":
             polarity = "holds"  # it held then, and we know until when
+        elif (
+            statement.was
+            and polarity == "ended"
+            and len(times) == 1
+            and valid_at
+            and times[0].finish <= message.said_at
+        ):
+            polarity, valid_until = "holds", times[0].finish
         told = annotate(said, find_time_expressions(said, reference=message.said_at)) if times else said
         if times and value:
             value = value if statement.attribute == "date" else _without_time(value, message.said_at) or value

@@ -8,17 +8,27 @@ from .statement import Statement, from_third
 from .values import value_of
 from .vocabulary import KIN, OCCUPATIONS, PETS, VEHICLES
 
-_IS = r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|\s+has\s+changed\s+to|\s+will\s+be|\s+was)\s+(?:now\s+|actually\s+|still\s+)?"
+_IS = (
+    r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|"
+    r"\s+has\s+changed\s+to|\s+will\s+be|\s+was)\s+(?:now\s+|actually\s+|still\s+)?"
+)
 _FAVOURITE = re.compile(
-    rf"(?:(?:absolute|all-time|personal|new|current)\s+)*favou?rite (?P<what>[\w'-]+(?: (?!is\b|are\b|was\b)[\w'-]+){{0,2}}?){_IS}",
+    (
+        rf"(?:(?:absolute|all-time|personal|new|current)\s+)*favou?rite (?P<what>[\w'-]+(?: (?!is\b|are\b|"
+        rf"was\b)[\w'-]+){{0,2}}?){_IS}"
+    ),
     re.IGNORECASE,
 )
 _PLAIN = re.compile(
-    r"(?:(?:new|current|full|correct|actual|personal|main|biggest|big|ultimate)\s+)*(?:(?P<where>home|work|office|old)\s+)?"
-    r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
+    r"(?:(?:new|current|full|correct|actual|personal|main|biggest|big|ultimate)\s+)*(?:(?P<where>home|"
+    r"work|office|old)\s+)?"
+    r"(?P<what>(?:first |last |middle |real |maiden )?name|birthday|hometown|home town|"
+    r"home(?=\s+is\s+in\b)|job(?: title)?|profession|occupation|"
     r"employer|company|boss|manager|hobb(?:y|ies)|dream|goal|passion|dream job|nickname|address|e-?mail(?: address)?|"
-    r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|native language|mother tongue|nationality|religion|"
-    r"blood type|shoe size|major|degree|pronouns|time ?zone|wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?"
+    r"(?:phone |mobile |cell |telephone )?number|phone(?=\s+is\s+\+?\d)|zodiac sign|star sign|"
+    r"native language|mother tongue|nationality|religion|"
+    r"blood type|shoe size|major|degree|pronouns|time ?zone|wife|husband|partner|girlfriend|boyfriend|"
+    r"spouse|fianc[eé]e?"
     rf"|{VEHICLES}){_IS}",
     re.IGNORECASE,
 )
@@ -26,20 +36,41 @@ _KIN_NAME = re.compile(
     rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS})s'? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
     re.IGNORECASE,
 )
+# "My blue bike was stolen": it is had no longer.
+_LOST = re.compile(
+    rf"(?P<what>(?:(?!is\b|was\b|has\b|got\b)[\w-]+\s+){{0,2}}?(?!{KIN}\b)[\w-]+)\s+(?:(?:was|were|got|"
+    rf"has been|is)\s+(?:just\s+)?(?:stolen|gone|destroyed|totalled|scrapped|sold|dead|lost)|"
+    r"broke down for good|drowned|burned down|died|ran away|went missing)\b",
+    re.IGNORECASE,
+)
+_HOME = re.compile(
+    rf"(?:(?:new|current|little|tiny)\s+)*(?:flat|apartment|house|home|place){_IS}in\s+(?=(?-i:[A-Z]))", re.IGNORECASE
+)
 _NO_VALUE = re.compile(
-    r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|safe|full|killing|"
-    r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|in the shop|wonderful|lovely|supportive|"
+    r"(?:when|very|so|really|always|the best|to be honest|going|coming|over|done|great|amazing|awesome|"
+    r"safe|full|killing|"
+    r"to die|boring|hard|stressful|fun|busy|here|there|too|just|being|getting|also|a bit|in the|broken|"
+    r"in the shop|wonderful|lovely|supportive|"
     r"good|bad|not|n't|out|home|away|sick|ill|pregnant|asleep|beautiful|coming)\b",
     re.IGNORECASE,
 )
 _CANONICAL = {
-    "e-mail": "email", "e-mail address": "email", "email address": "email", "number": "phone number", "phone": "phone number",
-    "mobile number": "phone number", "cell number": "phone number", "telephone number": "phone number", "home town": "hometown",
-    "timezone": "time zone", "hobby": "practises", "hobbies": "practises", "major": "studies", "employer": "works at",
-    "company": "works at", "manager": "boss", "wife": "partner", "husband": "partner", "girlfriend": "partner",
-    "boyfriend": "partner", "spouse": "partner", "fiance": "partner", "fiancee": "partner", "fiancé": "partner",
-    "fiancée": "partner", "home": "lives in", "job": "works as", "job title": "works as", "profession": "works as", "occupation": "works as",
-}  # fmt: skip
+    name: attribute
+    for attribute, names in {
+        "email": ("e-mail", "e-mail address", "email address"),
+        "phone number": ("number", "phone", "mobile number", "cell number", "telephone number"),
+        "hometown": ("home town",),
+        "time zone": ("timezone",),
+        "practises": ("hobby", "hobbies"),
+        "studies": ("major",),
+        "works at": ("employer", "company"),
+        "boss": ("manager",),
+        "partner": ("wife", "husband", "girlfriend", "boyfriend", "spouse", "fiance", "fiancee", "fiancé", "fiancée"),
+        "lives in": ("home",),
+        "works as": ("job", "job title", "profession", "occupation"),
+    }.items()
+    for name in names
+}
 _DATA = re.compile(r"(?:\w+ )?(?:email|phone number|address)")
 
 
@@ -54,6 +85,12 @@ def read_my(
         return _own(
             body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s")
         )
+    if m := _LOST.match(body):
+        value = m["what"]
+        text = from_third(f"{speaker}'s {m[0].strip()}", speaker)
+        return Statement(text, speaker, "owns", value, start, body_start + m.end(), 0.85, "ended")
+    if m := _HOME.match(body):
+        return _own(body, m, start, body_start, speaker, "lives in", "place", 0.85)
     m = _PLAIN.match(body)
     if m is None:
         return None

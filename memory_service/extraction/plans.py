@@ -13,152 +13,72 @@ from .statement import Statement, state
 from .types import Polarity
 from .values import value_of
 from .verbs import VERBS
+from .vocabulary import word_set
 
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 RECURRENCE = re.compile(
-    rf"\b(?:every|each)\s+(?:other\s+|second\s+|single\s+|\d+\s+)?(?:day|night|morning|evening|afternoon|week(?:end|day)?|month|"
-    rf"year|spring|summer|autumn|fall|winter|{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|january|february|march|april|june|july|"
-    rf"august|september|october|november|december|christmas|thanksgiving)s?(?:\s+(?:morning|evening|night|afternoon))?\b"
+    rf"\b(?:every|each)\s+(?:other\s+|second\s+|single\s+|\d+\s+)?(?:day|night|morning|evening|afternoon|"
+    rf"week(?:end|day)?|month|"
+    rf"year|spring|summer|autumn|fall|winter|{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|january|february|"
+    rf"march|april|june|july|"
+    rf"august|september|october|november|december|christmas|thanksgiving)s?(?:\s+(?:morning|evening|"
+    rf"night|afternoon))?\b"
     rf"|\bon\s+{_WEEKDAY}s\b(?:\s+and\s+{_WEEKDAY}s\b)?|\b{_WEEKDAY}\s+(?:mornings|evenings|nights|afternoons)\b"
-    r"|\b(?:once|twice|three times|four times|five times|\d+ times|a few times|several times)\s+(?:a|per)\s+(?:day|week|month|year)\b"
-    r"|\bon\s+(?:weekends|weekdays)\b|\bin the (?:mornings|evenings)\b|\b(?:weekly|daily|monthly|yearly|annually|biweekly|fortnightly)\b",
+    r"|\b(?:once|twice|three times|four times|five times|\d+ times|a few times|several times)\s+(?:a|"
+    r"per)\s+(?:day|week|month|year)\b"
+    r"|\bon\s+(?:weekends|weekdays)\b|\bin the (?:mornings|evenings)\b|\b(?:weekly|daily|monthly|yearly|"
+    r"annually|biweekly|fortnightly)\b",
     re.IGNORECASE,
 )
 _TIME_AHEAD = re.compile(
-    rf"\b(?:tomorrow|tonight|next\s+\w+|this\s+(?:{_WEEKDAY}|week|weekend|month|year|spring|summer|autumn|fall|winter|coming)|"
-    rf"(?:on|in|by|at the end of|early|late)\s+(?:{_WEEKDAY}|january|february|march|april|may|june|july|august|september|october|"
-    r"november|december|the\s+(?:spring|summer|autumn|fall|winter)|\d{4}|(?:a|two|three|four|five|six|\d+)\s+(?:days?|weeks?|months?|years?))|"
+    rf"\b(?:tomorrow|tonight|next\s+\w+|this\s+(?:{_WEEKDAY}|week|weekend|month|year|spring|summer|"
+    rf"autumn|fall|winter|coming)|"
+    rf"(?:on|in|by|at the end of|early|late)\s+(?:{_WEEKDAY}|january|february|march|april|may|june|july|"
+    rf"august|september|october|"
+    r"november|december|the\s+(?:spring|summer|autumn|fall|winter)|\d{4}|(?:a|two|three|four|five|six|"
+    r"\d+)\s+(?:days?|weeks?|months?|years?))|"
     r"on\s+(?:the\s+)?\d{1,2}\w*|(?:soon|later this)\b)",
     re.IGNORECASE,
 )
 # Verbs of which one can say "I will" and mean a plan, not a promise or a guess.
-_DEEDS = frozenset(
-    [
-        "visit",
-        "travel",
-        "fly",
-        "move",
-        "relocate",
-        "run",
-        "climb",
-        "hike",
-        "attend",
-        "start",
-        "begin",
-        "marry",
-        "buy",
-        "adopt",
-        "sell",
-        "join",
-        "study",
-        "learn",
-        "launch",
-        "publish",
-        "host",
-        "perform",
-        "renovate",
-        "build",
-        "graduate",
-        "retire",
-        "train",
-        "enrol",
-        "enroll",
-        "take",
-        "get",
-        "go",
-        "rent",
-        "ride",
-        "cycle",
-        "tour",
-        "explore",
-        "book",
-        "sign",
-        "open",
-        "register",
-        "volunteer",
-        "teach",
-        "write",
-        "quit",
-        "leave",
-        "have",
-        "move",
-        "paint",
-        "celebrate",
-        "see",
-        "head",
-        "drive",
-        "swim",
-    ]
-)
+_DEEDS = word_set("""
+    visit travel fly move relocate run climb hike attend start begin marry buy adopt sell join study learn launch
+    publish host perform renovate build graduate retire train enrol enroll take get go rent ride cycle tour
+    explore book sign open register volunteer teach write quit leave have paint celebrate see head drive swim
+    """)
 # Plans whatever follows: nobody says them lightly.
-_RESOLVES = frozenset(
-    [
-        "marry",
-        "move",
-        "relocate",
-        "adopt",
-        "retire",
-        "study",
-        "graduate",
-        "sell",
-        "quit",
-        "train",
-        "enrol",
-        "enroll",
-        "renovate",
-        "become",
-    ]
-)
-_EVENTS = frozenset(
-    [
-        "visit",
-        "travel",
-        "fly",
-        "run",
-        "climb",
-        "hike",
-        "attend",
-        "finish",
-        "complete",
-        "win",
-        "publish",
-        "launch",
-        "host",
-        "perform",
-        "tour",
-        "explore",
-        "renovate",
-        "cycle",
-        "build",
-        "write",
-        "ride",
-        "swim",
-        "drive",
-        "go",
-        "head",
-        "see",
-        "paint",
-        "pass",
-        "celebrate",
-        "record",
-    ]
-)
+_RESOLVES = word_set("""
+    marry move relocate adopt retire study graduate sell quit train enrol enroll renovate become
+    """)
+_EVENTS = word_set("""
+    visit travel fly run climb hike attend finish complete win publish launch host perform tour explore renovate
+    cycle build write ride swim drive go head see paint pass celebrate record
+    """)
 _WEAK = re.compile(
-    r"\s*(?:to\s+)?(?:be|do|have to|get to|see (?:you|how|if|what|it|that)|go (?:with|on\b|back to (?:bed|sleep)|for it|now|ahead|get|see\b(?! the))|"
-    r"try|check|think|look|let|ask|tell|give|keep|say|talk|know|make sure|need|hear|sound|remember|forget|take (?:care|a look|that|it|your)|get (?:back|it|going|some|that|there|ready|over)|"
-    r"have (?:a look|to\b|fun|it)|help|leave you|start (?:by|with|crying|thinking)|write (?:back|it|you)|miss|call|continue|admit|agree|"
+    r"\s*(?:to\s+)?(?:be|do|have to|get to|see (?:you|how|if|what|it|that)|go (?:with|on\b|"
+    r"back to (?:bed|sleep)|for it|now|ahead|get|see\b(?! the))|"
+    r"try|check|think|look|let|ask|tell|give|keep|say|talk|know|make sure|need|hear|sound|remember|"
+    r"forget|take (?:care|a look|that|it|your)|get (?:back|it|going|some|that|there|ready|over)|"
+    r"have (?:a look|to\b|fun|it)|help|leave you|start (?:by|with|crying|thinking)|write (?:back|it|"
+    r"you)|miss|call|continue|admit|agree|"
     r"see (?:him|her|them|you)|head (?:out|off)(?! to)|run (?:it|out|into|by|along|now)|show|share|"
     r"go (?:and )?(?:check|look|find|ask)|pass\b(?! (?:the|my))|come)\b",
     re.IGNORECASE,
 )
 _GOING = re.compile(
-    r"\s*(?:(?:back|out|over|up|down|away|off|camping|hiking|skiing|surfing|fishing|sailing|diving|climbing|dancing|shopping|swimming|running|on)\b|to\b|for\b|abroad)",
+    (
+        r"\s*(?:(?:back|out|over|up|down|away|off|camping|hiking|skiing|surfing|fishing|sailing|diving|"
+        r"climbing|dancing|shopping|swimming|running|on)\b|to\b|for\b|abroad)"
+    ),
     re.IGNORECASE,
 )
 _TELLING = re.compile(
-    r"(?-i:\b(?!I\b)[A-Z][a-z])|\d|\b(?:marathon|race|concert|wedding|conference|festival|exam|test|degree|museum|theat(?:er|re)|"
-    r"hospital|dentist|doctor|interview|course|class|workshop|funeral|party|trip|tour|holiday|vacation|show|match|game|retreat|"
-    r"half-marathon|triathlon|surgery|operation|reunion|exhibition|gig|competition|tournament|certificate|licen[cs]e|book|novel|thesis|beach|mountains?|"
+    r"(?-i:\b(?!I\b)[A-Z][a-z])|\d|\b(?:marathon|race|concert|wedding|conference|festival|exam|test|"
+    r"degree|museum|theat(?:er|re)|"
+    r"hospital|dentist|doctor|interview|course|class|workshop|funeral|party|trip|tour|holiday|vacation|"
+    r"show|match|game|retreat|"
+    r"half-marathon|triathlon|surgery|operation|reunion|exhibition|gig|competition|tournament|"
+    r"certificate|licen[cs]e|book|novel|thesis|beach|mountains?|"
     r"house|flat|apartment|shop|business|zoo|opera|appointment|ceremony|garden|kitchen|lake|island|park|"
     r"camping|hiking|skiing|surfing|fishing|sailing|diving|climbing|abroad|university|college|school)\b",
     re.IGNORECASE,
@@ -171,11 +91,37 @@ def read_plan(clause: Clause) -> list[Statement]:
     """Plans, events and recurring events in the clause; [] where there is none."""
     if clause.form == "used":
         return []
-    recurring = RECURRENCE.search(clause.rest[:160])
+    recurring = RECURRENCE.search(clause.rest[:160]) if may_recur(clause.rest) else None
     if recurring:
         return list(_recurring(clause, recurring))
-    if _CONDITION.search(clause.rest[:200]):
-        return []
+    found = _read_once(clause)
+    return [] if found and _CONDITION.search(clause.rest[:200]) else found
+
+
+def may_recur(rest: str) -> bool:
+    """A cheap look before the long pattern."""
+    return any(word in rest for word in _RECURRING_WORDS)
+
+
+_RECURRING_WORDS = (
+    "very",
+    "ach ",
+    "days",
+    "weekend",
+    "nings",
+    "nights",
+    "noons",
+    " a ",
+    " per ",
+    "kly",
+    "ily",
+    "hly",
+    "rly",
+    "ally",
+)
+
+
+def _read_once(clause: Clause) -> list[Statement]:
     if clause.form == "future":
         return list(_future(clause))
     if clause.lemma in _INTENDING:
@@ -219,7 +165,10 @@ def _base(words: str) -> str:
 def _outside(value: str) -> bool:
     return bool(
         re.search(
-            r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|\w+day))|those|these|him|them|one|ones|something|anything|things?|stuff)\b",
+            (
+                r"\b(?:you|your|it|that|this(?! (?:year|week|weekend|month|summer|winter|spring|autumn|fall|"
+                r"\w+day))|those|these|him|them|one|ones|something|anything|things?|stuff)\b"
+            ),
             value,
             re.IGNORECASE,
         )
@@ -251,7 +200,10 @@ _INTENDING = {
     "hope": re.compile(r"\s*to\s+", re.IGNORECASE),
     "intend": re.compile(r"\s*(?:to|on)\s+", re.IGNORECASE),
     "want": re.compile(
-        r"\s*to\s+(?=(?:become|be an?\b|move to|open|learn|adopt|retire|travel|visit|go to (?-i:[A-Z])|study|start|write|buy|run|climb|build|finish|quit|get married)\b)",
+        (
+            r"\s*to\s+(?=(?:become|be an?\b|move to|open|learn|adopt|retire|travel|visit|go to (?-i:[A-Z])|"
+            r"study|start|write|buy|run|climb|build|finish|quit|get married)\b)"
+        ),
         re.IGNORECASE,
     ),
     "decide": re.compile(r"\s*(?P<not>not\s+)?to\s+", re.IGNORECASE),
@@ -319,26 +271,34 @@ def _called_off(clause: Clause, begin: int) -> Iterator[Statement]:
         yield state(clause, "does regularly", what, upto, polarity="ended", silent=True)
 
 
+_ROUTINE = re.compile(
+    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|"
+    r"through|back\s+and)"
+)
+
+
 def _under_way(clause: Clause) -> Iterator[Statement]:
     """ "We're going to Rome in May", "I'm visiting Anna tomorrow"."""
     rest, lemma = clause.rest, clause.lemma
     ahead = _TIME_AHEAD.search(rest[:160])
     polarity: Polarity = "ended" if clause.denied else "holds"
-    if clause.denied and not (ahead or _AFTER_ALL.search(rest[:160]) or lemma in ("move", "go")):
+    after_all = clause.denied and bool(_AFTER_ALL.search(rest[:160]))
+    if clause.denied and not (ahead or after_all or lemma in ("move", "go")):
         return
     if lemma == "get" and re.match(r"\s*(?:married|divorced|a\s+(?:dog|cat|puppy|kitten|new)\b)", rest):
         yield from _plan(clause, lemma, 0, polarity=polarity)
     elif lemma in ("go", "move", "fly", "travel", "head", "relocate", "drive"):
         if re.match(r"\s*(?:\w+\s+)?(?:to|abroad|on|back|for|camping|hiking|skiing)\b", rest) and (
-            ahead or _TELLING.search(rest[:80])
+            (ahead or _TELLING.search(rest[:80])) and not _ROUTINE.match(rest)
         ):
-            if not re.match(
-                r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|through|back\s+and)",
-                rest,
-            ):
-                yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
-    elif (lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest)) or (
-        ahead and lemma in _DEEDS and not _WEAK.match(f"{lemma} {rest}")
+            yield from _plan(clause, lemma, 0, polarity=polarity, confidence=0.85)
+    elif (
+        (lemma == "come" and ahead)
+        or (lemma == "have" and re.match(r"\s*(?:a\s+baby|twins|a\s+party|surgery|an\s+operation)\b", rest))
+        or (
+            (((ahead or after_all) and lemma in _DEEDS) or lemma in ("buy", "sell", "adopt", "renovate", "marry"))
+            and not _WEAK.match(f"{lemma} {rest}")
+        )
     ):
         yield from _plan(clause, lemma, 0, polarity=polarity)
 
@@ -389,6 +349,8 @@ def _failed(clause: Clause) -> Iterator[Statement]:
         return
     inner = re.match(r"([\w-]+)", clause.rest[begin:])
     verb = VERBS.get(inner[1].lower()) if inner and m and "it" not in m[0] else None
+    if m and "it" in m[0]:
+        begin = m.end() - 3  # "made it to the concert" is going to it
     lemma = verb.lemma if verb else "go" if m else clause.lemma
     begin += inner.end() if verb and inner else 0
     value = value_of(clause.rest[begin:], "free") or ""
@@ -401,8 +363,10 @@ def _failed(clause: Clause) -> Iterator[Statement]:
 def _arranged(clause: Clause) -> Iterator[Statement]:
     """ "I have a dentist appointment on Tuesday", "we've got tickets for the concert"."""
     m = re.match(
-        r"\s*(?=(?:an?|two|three|my|tickets|our)\s?(?:[\w'-]+\s+){0,4}?(?:appointment|interview|exam|test|meeting|trip|flight|surgery|operation|"
-        r"concert|wedding|race|date|party|presentation|deadline|reservation|vacation|holiday|game|match|recital|tickets?|check-up|reunion)\b)",
+        r"\s*(?=tickets\s+(?:for|to)\b|(?:an?|two|three|my|our)\s?(?:[\w'-]+\s+){0,4}?(?:appointment|"
+        r"interview|exam|test|meeting|trip|flight|surgery|operation|"
+        r"concert|wedding|race|date|party|presentation|deadline|reservation|vacation|holiday|game|match|"
+        r"recital|tickets?|check-up|reunion)\b)",
         clause.rest,
         re.IGNORECASE,
     )
@@ -417,7 +381,10 @@ def _arranged(clause: Clause) -> Iterator[Statement]:
 def _being(clause: Clause) -> Iterator[Statement]:
     """ "I'm excited for / looking forward to the trip": only "about to", "due to", "scheduled to", "off to"."""
     m = re.match(
-        r"\s*(?:now\s+|still\s+)?(?:due to|scheduled to|supposed to|set to|expected to|off to|signed up (?:for|to)|registered for|booked (?:on|for|to)|expecting)\s+",
+        (
+            r"\s*(?:now\s+|still\s+)?(?:due to|scheduled to|supposed to|set to|expected to|off to|"
+            r"signed up (?:for|to)|registered for|booked (?:on|for|to)|expecting)\s+"
+        ),
         clause.rest,
         re.IGNORECASE,
     )
@@ -496,15 +463,24 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
 
 
 _NOW = re.compile(r"\s+(?:now|from now on|these days|instead)\b", re.IGNORECASE)
-_THING = r"(?:(?:my|our|the)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"
+_THING = (
+    r"(?:(?:my|our|the|(?P<owner>(?-i:[A-Z])\w+)'s)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|"
+    r"has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"
+)
 _FELL = re.compile(
-    rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:fell|fallen)\s+through|(?:was|were|got|has\s+been|have\s+been|is|are|is\s+now|'s\s+been)\s+(?:cancel+ed|called\s+off|off|scrapped)\b(?!\s+the)"
-    r"|didn't\s+(?:happen|work\s+out|take\s+place|go\s+ahead)|isn't\s+happening|is\s+not\s+happening|never\s+happened|won't\s+happen|is\s+no\s+longer\s+happening)(?:\s+(?:after\s+all|anymore|this\s+year))?",
+    rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:fell|fallen)\s+through|(?:was|were|got|has\s+been|"
+    rf"have\s+been|is|are|is\s+now|'s\s+been)\s+(?:cancel+ed|called\s+off|off|scrapped)\b(?!\s+the)"
+    r"|didn't\s+(?:happen|work\s+out|take\s+place|go\s+ahead)|isn't\s+happening|is\s+not\s+happening|"
+    r"never\s+happened|won't\s+happen|is\s+no\s+longer\s+happening)(?:\s+(?:after\s+all|anymore|"
+    r"this\s+year))?",
     re.IGNORECASE,
 )
 _SHIFTED = re.compile(
-    rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:moved|shifted|switched|changed)|(?:was|got|is|has\s+been|is\s+now|is\s+being)\s+(?:now\s+)?(?:moved|postponed|rescheduled|shifted|pushed(?:\s+back)?|brought\s+forward|changed))"
-    r"(?:\s+from\s+(?P<old>[\w:.]+(?:\s+[ap]m)?(?:\s+(?:morning|evening|afternoon))?))?\s+(?:to|until|till|for)\s+(?P<new>[^.!?;]+?)(?=\s*(?:,|\s+(?:because|since|so|but|and|instead|now)\b|[.!?;]|$))",
+    rf"\s*{_THING}\s+(?:(?:has\s+|just\s+)?(?:moved|shifted|switched|changed)|(?:was|got|is|has\s+been|"
+    rf"is\s+now|is\s+being)\s+(?:now\s+)?(?:moved|postponed|rescheduled|shifted|pushed(?:\s+back)?|"
+    rf"brought\s+forward|changed))"
+    r"(?:\s+from\s+(?P<old>[\w:.]+(?:\s+[ap]m)?(?:\s+(?:morning|evening|afternoon))?))?\s+(?:to|until|"
+    r"till|for)\s+(?P<new>[^.!?;]+?)(?=\s*(?:,|\s+(?:because|since|so|but|and|instead|now)\b|[.!?;]|$))",
     re.IGNORECASE,
 )
 
@@ -521,12 +497,17 @@ def read_fallen(plain: str, start: int, end: int, speaker: str) -> list[Statemen
     text = re.sub(r"^(?:my|our)\b", f"{speaker}'s", text, flags=re.IGNORECASE)
     if re.search(r"\boff$", m[0]) and not re.match(r"\s*(?:my|our|the)\b", m[0], re.IGNORECASE):
         return []
+    speaker = m["owner"] or speaker
     ended = Statement(text, speaker, "plans", m["what"], begin, m.end(), 0.85, "ended")
     return [ended, Statement(text, speaker, "does regularly", m["what"], begin, m.end(), 0.85, "ended", silent=True)]
 
 
 _DATED = re.compile(
-    rf"(?:on\s+)?(?:{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|next|the\s+\d|\d|january|february|march|april|may|june|july|august|september|october|november|december|tomorrow|noon|midnight|this|in\s|a\s+(?:later|week))",
+    (
+        rf"(?:on\s+)?(?:{_WEEKDAY}|mon|tue|wed|thu|fri|sat|sun|next|the\s+\d|\d|january|february|march|april|"
+        rf"may|june|july|august|september|october|november|december|tomorrow|noon|midnight|this|in\s|"
+        rf"a\s+(?:later|week))"
+    ),
     re.IGNORECASE,
 )
 

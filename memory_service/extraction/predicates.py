@@ -58,7 +58,7 @@ _BE = (
     _rule(r"(?:originally |actually )?from (?=(?-i:(?:the )?[A-Z]))", "from", 0.9, "place"),
     _rule(r"(?:currently |now |still )?(?:based|situated|settled) (?:in|near|at|out of) ", "lives in", 0.9, "place"),
     _rule(
-        rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$))))",
+        rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$|and\b|today\b))))",
         "age",
         0.95,
         "age",
@@ -71,13 +71,19 @@ _BE = (
         "marital",
     ),
     _rule(
-        r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|paternity|sick) leave)\b)",
+        (
+            r"(?=(?:unemployed|retired|self-employed|between jobs|out of work|jobless|on (?:maternity|parental|"
+            r"paternity|sick) leave)\b)"
+        ),
         "employment",
         0.9,
         "state",
     ),
     _rule(
-        r"(?=(?:catholic|buddhist|muslim|jewish|hindu|christian|atheist|agnostic|an atheist|a christian|a muslim|a buddhist)\b)",
+        (
+            r"(?=(?:catholic|buddhist|muslim|jewish|hindu|christian|atheist|agnostic|an atheist|a christian|"
+            r"a muslim|a buddhist)\b)"
+        ),
         "religion",
         0.85,
         "short",
@@ -85,7 +91,10 @@ _BE = (
     _rule(rf"(?=(?-i:{NATIONALITIES})\b)", "nationality", 0.85, "nationality"),
     _rule(rf"(?=(?-i:half )?{STATES}\b)", "is", 0.85, "state"),
     _rule(
-        rf"{_VERY}(?:an? )?(?:really |very )?(?:big |huge |massive |die-?hard |lifelong |much of an? )?(?:fan|lover) of ",
+        (
+            rf"{_VERY}(?:an? )?(?:really |very )?(?:big |huge |massive |die-?hard |lifelong |"
+            rf"much of an? )?(?:fan|lover) of "
+        ),
         "likes",
         0.9,
         "liking",
@@ -103,7 +112,8 @@ _BE = (
     _rule(rf"an? (?!retired|former)(?=(?:[\w-]+ ){{0,3}}?{OCCUPATIONS}\b)", "works as", 0.9, "occupation"),
     _rule(
         r"(?:an? (?=(?:[\w-]+ ){0,2}(?:(?:retired|former) [\w-]+|student|major|mother|father|mom|mum|dad|parent|"
-        r"grandmother|grandfather|widow|widower|native of|citizen|immigrant|twin|only child|member of|volunteer|veteran|"
+        r"grandmother|grandfather|widow|widower|native of|citizen|immigrant|twin|only child|member of|"
+        r"volunteer|veteran|"
         r"freshman|sophomore|junior|senior|graduate|introvert|extrovert|morning person|night owl|early bird|dog person|"
         r"cat person|homebody|bookworm|foodie|survivor|gamer|collector|runner|owner)\b))",
         "is",
@@ -130,9 +140,21 @@ _HAVE = (
     ),
     _rule(r"(?:an? )?(?:severe |bad |mild |serious )?allergy to ", "is allergic to", 0.9),
     _rule(
-        rf"(?:also )?(?!a (?:lot|bunch|ton)\b)(?=(?:{NUMBER} |any )?(?:(?!for\b|of\b|with\b|to\b)[\w'-]+ ){{0,3}}?(?:{KIN}|{PETS}|{THINGS})\b)",
+        (
+            rf"(?:also )?(?!a (?:lot|bunch|ton)\b)(?=(?:{NUMBER} |any )?(?:(?!for\b|of\b|with\b|"
+            rf"to\b)[\w'-]+ ){{0,3}}?(?:{KIN}|{PETS}|{THINGS})\b)"
+        ),
         "has",
         0.9,
+        "having",
+    ),
+    _rule(
+        (
+            r"(?=an? (?:[a-z-]+ ){0,2}(?-i:[A-Z](?!onday|uesday|ednesday|hursday|riday|aturday|"
+            r"unday)[a-z]+)(?! (?:question|meeting|class|exam|test|party)))"
+        ),
+        "has",
+        0.8,
         "having",
     ),
 )
@@ -153,7 +175,8 @@ _STATES: dict[str, tuple[Rule, ...]] = {
     "own": (_rule(r"(?=an? |two |three |(?:my|our) own |the |any )", "owns", 0.85),),
     "run": (
         _rule(
-            r"(?=(?:an?|my own|the) (?:[\w-]+ ){0,3}?(?:business|shop|store|company|restaurant|bakery|studio|school|blog|"
+            r"(?=(?:an?|my own|the) (?:[\w-]+ ){0,3}?(?:business|shop|store|company|restaurant|bakery|studio|"
+            r"school|blog|"
             r"podcast|channel|cafe|café|farm|charity|club|agency|startup|team|department)\b)",
             "runs",
             0.9,
@@ -165,13 +188,33 @@ _STATES: dict[str, tuple[Rule, ...]] = {
     "train": (_rule(r"for ", "is training for", 0.8, "activity"),),
     "major": (_rule(r"in ", "studies", 0.9, "activity"),),
     "collect": (_rule("", "collects", 0.85, "liking"),),
-    "drive": (_rule(r"(?=an? |my )", "drives", 0.85),),
+    "drive": (_rule(r"(?=an? |my )", "drives", 0.85), _rule(r"(?=\s*(?:[.,!;]|$|and\b|any))", "drives", 0.85, "habit")),
     "suffer": (_rule(r"from ", "suffers from", 0.9),),
     "practise": (_rule("", "practises", 0.85, "activity"),),
     "practice": (_rule("", "practises", 0.85, "activity"),),
     "smoke": (_rule("", "smokes", 0.85, "habit"),),
     "eat": (_rule("", "eats", 0.85, "food"),),
     "drink": (_rule("", "drinks", 0.85, "food"),),
+    "keep": (_rule(rf"(?=(?:{NUMBER} )?(?:[\w'-]+ ){{0,2}}?{PETS}\b)", "has", 0.85, "having"),),
+    "do": (
+        _rule(
+            (
+                r"(?=(?:an?|my) (?:[\w'-]+ ){0,2}?(?:phd|degree|masters?|master's|bachelor's|apprenticeship|"
+                r"doctorate|internship)\b)"
+            ),
+            "studies",
+            0.85,
+            "noun",
+        ),
+    ),
+    "go": (
+        _rule(
+            r"to (?=(?:the )?(?:[\w'-]+ ){0,3}(?:kindergarten|nursery|preschool|school|college|university|uni)\b)",
+            "studies at",
+            0.8,
+            "noun",
+        ),
+    ),
     "watch": (_rule(r"", "watches", 0.75, "liking", speaker=True),),
     "wear": (_rule(r"(?=glasses|contact|a hearing|a wheelchair|hearing)", "wears", 0.8),),
     "celebrate": (_rule("", "celebrates", 0.8, "liking", speaker=True),),
@@ -185,7 +228,7 @@ _STATES: dict[str, tuple[Rule, ...]] = {
             r"squash|padel|bridge))",
             "plays",
             0.85,
-            "activity",
+            "noun",
         ),
     ),
     "love": _LIKE,
@@ -208,7 +251,10 @@ _TRAIT = re.compile(
     r"\b(?:again|now|only|mostly|always|every ?day|daily|a lot of|lots of|usually|regularly)\b", re.IGNORECASE
 )
 _SINCE = re.compile(
-    r"\b(?:for (?!an?\b (?!year|month|week|while|decade))(?:[\w-]+ ){0,3}(?:years?|months?|weeks?|decades?|while|ages|life|long)|since|all my life|my whole life)\b",
+    (
+        r"\b(?:for (?!an?\b (?!year|month|week|while|decade))(?:[\w-]+ ){0,3}(?:years?|months?|weeks?|"
+        r"decades?|while|ages|life|long)|since|all my life|my whole life)\b"
+    ),
     re.IGNORECASE,
 )
 _ALWAYS = re.compile(r"(?P<verb>loved|hated|wanted|enjoyed|dreamed|liked|lived)\b", re.IGNORECASE)
@@ -236,11 +282,17 @@ def read_state(clause: Clause) -> list[Statement]:
 
 
 def _apply(clause: Clause, rule: Rule, m: re.Match[str]) -> Iterator[Statement]:
+    attribute = rule.attribute
+    if attribute == "marital status":
+        if polarity := _polarity(clause, rule, ""):
+            yield from _marital(clause, m.end(), polarity)
+        return
     value = value_of(clause.rest[m.end() :], rule.check)
     if value is None:
         return
     upto = m.end() + len(value)
-    attribute = rule.attribute
+    if attribute == "age":
+        value = re.sub(r"\s+(?:today|now|already|yesterday|last|this|in|on)\b.*$", "", value)
     if clause.lemma in _PLAIN_HABITS and not clause.denied and clause.form == "present":
         if not (_TRAIT.search(clause.rest[: upto + 12]) or clause.keep):
             return
@@ -251,8 +303,6 @@ def _apply(clause: Clause, rule: Rule, m: re.Match[str]) -> Iterator[Statement]:
         return
     if attribute == "works as":
         yield from _occupation(clause, value, m.end(), upto, polarity, rule.confidence)
-    elif attribute == "marital status":
-        yield from _marital(clause, m.end(), polarity)
     elif attribute == "lives with" and re.match(r"(?:my |the )?(?:parents|family)\b", value):
         yield state(clause, attribute, value, upto, confidence=rule.confidence, polarity=polarity)
     else:
@@ -331,7 +381,10 @@ def _occupation(
 ) -> Iterator[Statement]:
     """ "a nurse at St Mary's" is an occupation and an employer."""
     employer = re.search(
-        r"\s(?:at|for|with)\s(?=(?-i:(?:the\s|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank))?[A-Z]|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank)))",
+        (
+            r"\s(?:at|for|with)\s(?=(?-i:(?:the\s|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|"
+            r"bank))?[A-Z]|an?\s(?:\w+\s)*(?:company|startup|firm|hospital|school|bank)))"
+        ),
         value,
     )
     role = value[: employer.start()] if employer else value
@@ -346,7 +399,12 @@ def _occupation(
 def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Statement]:
     """ "married to Sara", "engaged", "divorced from Tom"."""
     m = re.match(
-        r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|from)\s+(?P<partner>(?:(?:my|an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|in\b|with\b))",
+        (
+            r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|"
+            r"from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|"
+            r"an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|"
+            r"in\b|with\b))"
+        ),
         clause.rest[begin:],
         re.IGNORECASE,
     )

@@ -31,6 +31,13 @@ class Statement:
     instead_of: str | None = None
     silent: bool = False
     timeless: bool = False
+    was: bool = False  # a state of the past, which held at the time that is named
+
+
+_WAS = frozenset(["live", "work", "reside", "stay", "be", "study", "own", "volunteer"])
+
+
+_LEFT = re.compile(r"\b(?:fired|laid|let go|dismissed|sacked|redundant)\b")
 
 
 def state(
@@ -52,17 +59,18 @@ def state(
     owner = clause.subject
     text = text or clause.tell(clause.rest[:upto] if told is None else told)
     return Statement(
-        from_third(text, owner) if clause.who.speaker else text,
+        from_third(text, clause.owner or owner),
         subject or owner,
         attribute,
-        None if value is None else from_third(value.strip(), owner) if clause.who.speaker else value.strip(),
+        None if value is None else from_third(value.strip(), clause.owner or owner),
         clause.start,
         clause.rest_start + upto,
         confidence if clause.who.speaker else round(confidence * OTHERS, 3),
         polarity or polarity_of(clause),
-        single=single,
+        single=False if clause.also and single is None else single,
         silent=silent,
         timeless=timeless,
+        was=clause.form == "past" and clause.lemma in _WAS and polarity in (None, "ended") and not _LEFT.search(text),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from .verbs import VERBS
 from .vocabulary import PETS, THINGS
@@ -23,12 +24,12 @@ BOUNDARY = re.compile(
     r"he|he's|she|she's|that|that's|this|these|those|you|there|then|just|"
     r"also|even|now|always|never|have|has|had|am|is|are|was|were|want|"
     r"would|can|can't|could|will|got|get|"
-    rf"(?:{_FINITE})\b|eats|drinks|works|lives|goes|does|speaks|owns|drives|loves|likes|hates|teaches|"
+    rf"(?:{_FINITE})\b|eats|drinks|eat|drink|works|lives|goes|does|speaks|owns|drives|loves|likes|hates|teaches|"
     r"love|hate|enjoy|like|live|work|play|speak|used|don't|not|how|what|"
     r"think|feel|try|try to|started|teach|own|allergic|from)"
     r"|that\s+(?:i|i'm|i've|my|it|we|he|she|they|you|is|are|was|has|have)|"
     r"i|i'm|i've|we|we're|it's|it|they|he|she)(?=\s|$|[,.!?;'])"
-    r"|\s+as\s+well\b|[^\w\s,.'’&/%+#$€£°@-])",
+    r"|\s+as\s+well\b|[^\w\s,.'’&/%+#$€£°@:-])",
     re.IGNORECASE,
 )
 _ITEM = (
@@ -80,7 +81,8 @@ VAGUE_PLACE = re.compile(
 )
 # What says nothing at the end of a value, and prepositions that lost their object.
 TAIL = re.compile(
-    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|yet|after all|instead|finally|these days|full[- ]time|part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
+    r"(?:(?:^|[\s,]+)(?:any ?more|any longer|yet|after all|instead|finally|these days|full[- ]time|"
+    r"part[- ]time|for good|too|either|myself|now|also|again|tho|though|as "
     r"well|anyway|more|most|and|or|in|on|at|for|with|of|the|a|an|to|is|"
     r"are|was|really|very much|lately|recently|together|all the time|"
     r"right|man|so far|by|about|from))+[\s,]*$",
@@ -164,7 +166,7 @@ def _is_date(value: str) -> bool:
     return bool(re.search(r"\d", value))
 
 
-_CHECKS = {
+_CHECKS: dict[str, Callable[[str], bool]] = {
     "noun": _is_noun,
     "liking": _is_liking,
     "activity": _is_activity,

@@ -88,7 +88,8 @@ HE_KIN = word_set("""
 DRINKS = words("coffee espresso tea alcohol beer wine soda coke milk juice whisky whiskey vodka cola energy\\sdrinks?")
 CONDITIONS = words(
     """
-    diabetes asthma adhd autism epilepsy arthritis dyslexia anxiety depression insomnia anemia migraines? celiac\\sdisease
+    diabetes asthma adhd autism epilepsy arthritis dyslexia anxiety depression insomnia anemia migraines?
+    celiac\\sdisease
     coeliac\\sdisease cancer hypertension high\\sblood\\spressure tinnitus eczema psoriasis vertigo hay\\sfever
     a\\sbad\\sback back\\spain lactose\\sintolerance lupus ptsd ocd sciatica sleep\\sapn(?:ea|oea) gout
     """

@@ -65,7 +65,7 @@ def test_it_waits_out_a_back_off_without_overtaking(project: Project, monkeypatc
 
 
 def test_it_takes_over_what_a_dead_worker_held_and_finishes_it_once(project: Project) -> None:
-    event = record(project, "I sold my motorbike.")
+    event = record(project, "The motorbike would not start.")
     held = Event.objects.get(pk=event.pk)
     assert ingest.claim(held)  # by a worker that now dies: nobody holds the scope's lock
     work = ingest.load(held)
@@ -188,10 +188,10 @@ def test_it_gives_up_an_event_that_kills_its_workers(project: Project) -> None:
 )
 def test_it_reads_today_where_the_speaker_is(project: Project, zone: str | None, day: str) -> None:
     said_at = datetime(2025, 3, 2, 7, 30, tzinfo=UTC)
-    message = NewMessage("user", "I ran a marathon today.", said_at, name="Ann")
+    message = NewMessage("user", "The ferry was late today.", said_at, name="Ann")
     event = ingest.record_add(project, AddRequest([message], EntityIds(user_id="ann"), timezone=zone))
     ingest.drain_scope(event.scope_id)
-    assert Memory.objects.get(kind="episodic").text == f"Ann: I ran a marathon today ({day})."
+    assert Memory.objects.get(kind="episodic").text == f"Ann: The ferry was late today ({day})."
 
 
 def test_it_adds_what_was_to_change_a_memory_that_is_gone_by_then(project: Project) -> None:

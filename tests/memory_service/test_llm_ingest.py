@@ -190,7 +190,7 @@ def test_it_asks_no_model_where_none_is_wanted(client: ApiClient, project: Proje
         client.post("/v3/memories/add/", {"messages": OSLO, **ANN, "infer": False})
     else:
         Project.objects.filter(pk=project.pk).update(extraction_policy="local")
-        finished(say(client, OSLO))
+        finished(say(client, "The ferry to Oslo was late."))
     assert server.requests == [] and len(episodes(client)) == 1
 
 
