@@ -57,7 +57,8 @@ class Candidate:
     instead_of: the words it takes back, where it says ("Tuesday, not Monday"). With these alone (no subject),
     consolidation looks for the statement that held them.
     silent: it ends something and is not to be remembered itself, as another candidate says it.
-    turn: it stands for its whole message, which is remembered through it alone.
+    turn: it stands for its whole message, which is remembered through it alone. utterance: the message as an
+    episodic memory would have it, should it be needed after all.
     """
 
     text: str
@@ -77,6 +78,7 @@ class Candidate:
     instead_of: str | None = None
     silent: bool = False
     turn: bool = False
+    utterance: str | None = None
     categories: tuple[str, ...] = ()
     confidence: float = 1.0
 
