@@ -12,7 +12,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from .logs import request_id
+from .logs import loggable_path, request_id
 
 logger = logging.getLogger("memory_service.request")
 
@@ -45,11 +45,11 @@ class RequestId:
     def _log(self, request: HttpRequest, response: HttpResponse, duration_ms: float) -> None:
         extra = {
             "method": request.method,
-            "path": request.path,
+            "path": loggable_path(request),
             "status": response.status_code,
             "duration_ms": round(duration_ms, 1),
         }
-        logger.info("%s %s %s", request.method, request.path, response.status_code, extra=extra)
+        logger.info("%s %s %s", request.method, extra["path"], response.status_code, extra=extra)
 
 
 class NormalisePath:

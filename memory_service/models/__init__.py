@@ -13,6 +13,7 @@ from .memory import (
     Posting,
     hash_text,
 )
+from .receipt import ForgettingReceipt
 from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "EventStatus",
     "ExtractionPolicy",
+    "ForgettingReceipt",
     "Membership",
     "Memory",
     "MemoryEntity",
