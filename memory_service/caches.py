@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import urllib.parse
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -86,4 +87,11 @@ def _after_fork() -> None:
     forget()
 
 
+def _sweep_urls(everything: bool) -> bool:
+    """The standard library keeps the last URLs that it took apart, and names stand in them."""
+    urllib.parse.clear_cache()  # type: ignore[attr-defined]  # typeshed does not know it
+    return False
+
+
+register(_sweep_urls)
 os.register_at_fork(after_in_child=_after_fork)

@@ -63,9 +63,8 @@ class Erasure:
 
     def destroy_scope(self, scope_id: int) -> None:
         """What hangs on the scope first, in batches; then, with its row locked against new messages, what is left."""
-        for relation in _referencing(Scope):
-            if relation.on_delete is not models.SET_NULL and not _is_leaf(relation.related_model):
-                self.destroy(_rows(relation, [scope_id]))
+        for model, path in _children_first():
+            self.destroy(model._base_manager.filter(**{path: scope_id}))
         with transaction.atomic():
             locked = list(Scope.objects.select_for_update().filter(pk=scope_id).values_list("pk", flat=True))
             if locked:
@@ -129,6 +128,34 @@ def _is_leaf(model: type[models.Model]) -> bool:
 
 
 @cache
+def _children_first() -> tuple[tuple[type[models.Model], str], ...]:
+    """Models under a scope that have something under them, each after what is under it, with the way up to the scope: a
+    row that is destroyed early takes little with it."""
+    paths: dict[type[models.Model], str] = {}
+    waiting = [(Scope, "")]
+    while waiting:  # breadth first: the shortest way
+        model, path = waiting.pop(0)
+        for relation in _cascading(model):
+            if relation.related_model not in paths and relation.related_model is not Scope:
+                paths[relation.related_model] = f"{relation.field.name}__{path}".rstrip("_")
+                waiting.append((relation.related_model, paths[relation.related_model]))
+    order: list[type[models.Model]] = []
+
+    def visit(model: type[models.Model], above: tuple[type[models.Model], ...] = ()) -> None:
+        for relation in _cascading(model):
+            if relation.related_model not in (*order, *above, model):
+                visit(relation.related_model, (*above, model))
+        order.append(model)
+
+    visit(Scope)
+    return tuple((model, paths[model]) for model in order if model in paths and not _is_leaf(model))
+
+
+def _cascading(model: type[models.Model]) -> list[Any]:
+    return [relation for relation in _referencing(model) if relation.on_delete is not models.SET_NULL]
+
+
+@cache
 def _naming(column: str) -> tuple[type[models.Model], ...]:
     """Models of a project with this column that no scope's end reaches."""
     reached = reachable()
@@ -148,7 +175,7 @@ def reachable() -> frozenset[type[models.Model]]:
         model = waiting.pop()
         if model not in found:
             found.add(model)
-            waiting += [r.related_model for r in _referencing(model) if r.on_delete is not models.SET_NULL]
+            waiting += [relation.related_model for relation in _cascading(model)]
     return frozenset(found)
 
 

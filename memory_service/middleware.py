@@ -12,6 +12,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
+from . import caches
 from .logs import loggable_path, request_id
 
 logger = logging.getLogger("memory_service.request")
@@ -33,6 +34,7 @@ class RequestId:
         given = request.headers.get("X-Request-ID", "")
         token = request_id.set(given if ACCEPTED_ID.match(given) else uuid.uuid4().hex)
         start = time.perf_counter()
+        caches.arm()  # what the request leaves in a cache shall not stay there
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id.get()
