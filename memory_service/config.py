@@ -54,6 +54,7 @@ class Environment(BaseSettings):
     max_message_chars: int = Field(default=200_000, ge=1_000, le=1_000_000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
+    forgetting_receipts: Literal["hash", "name"] = "hash"
 
     @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")
     @classmethod

@@ -42,6 +42,8 @@ POSTGRES_SETTINGS = {
     "random_page_cost": "1.1",
     "jit": "off",  # compiling costs more than our short queries
     "log_min_messages": "warning",
+    "log_min_error_statement": "panic",  # a statement that fails holds what people said: it is no matter for a log
+    "log_error_verbosity": "terse",  # nor are the values that an error's detail quotes
     "autovacuum_vacuum_insert_scale_factor": "0.05",  # keeps index-only scans over fresh postings possible
     "max_parallel_workers_per_gather": "0",  # two cores serve many small queries better than one large one
 }

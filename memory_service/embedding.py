@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
+from .caches import forgettable
 from .errors import Conflict
 from .models import EmbeddingProfile
 
@@ -76,7 +77,7 @@ def embed_texts(texts: Sequence[str]) -> Vectors:
     return embedder().encode(texts)
 
 
-@lru_cache(maxsize=NUM_CACHED_QUERIES)
+@forgettable(maxsize=NUM_CACHED_QUERIES)
 def embed_query(text: str) -> Vectors:
     """(D,) float32, unit length. The same question again costs nothing."""
     vector: Vectors = embedder().encode_one(text)

@@ -1,51 +1,67 @@
 """Deletions that run as events: of what a filter lets through, and of every trace of an entity.
 
 A deletion by filter closes memories and keeps them with their history. The deletion of a user, agent, app or run
-destroys, because that is what it is asked for; its own event stays, as the receipt.
+destroys, because that is what it is asked for. What stays is a receipt: what, how many, when, by whom; no words, and of
+the name only a hash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Q
+from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
-from . import chronicle
+from . import caches, chronicle
 from .editing import close_by_request
+from .embedding import embed_texts
+from .erasure import Erasure
 from .filters import ENTITY_FIELDS, Filter, parse, to_message_q
 from .ingest import claim, record_failure
 from .locks import Kind, advisory_lock
+from .logs import request_id
 from .models import (
+    ApiKey,
     Assertion,
-    Embedding,
     Entity,
     Event,
     EventStatus,
+    ForgettingReceipt,
     Memory,
-    MemoryEntity,
     MemoryRevision,
     MemorySource,
     Message,
-    Posting,
     Project,
-    Review,
     Scope,
     Session,
+    hash_text,
 )
+from .models.receipt import ENTITY_TYPES
 from .retrieval import find_scopes, memories_passing
 
 DELETE_BATCH = 500
+ALWAYS_COUNTED = ("memories", "messages", "sessions")
+FORGOTTEN = {"forgotten": True}  # in place of a finished event's options that named who was forgotten
 BUSY_PAUSE = timedelta(seconds=0.5)  # before a scope that a worker holds is tried again
 
 
-def record_deletion(project: Project, *, raw_filter: Mapping[str, Any] | None, entity: dict[str, str] | None) -> Event:
-    """One of: a filter, whose memories are closed; an entity, of which every trace is destroyed."""
+def record_deletion(
+    project: Project,
+    *,
+    raw_filter: Mapping[str, Any] | None,
+    entity: dict[str, str] | None,
+    key: ApiKey | None = None,
+) -> Event:
+    """One of: a filter, whose memories are closed; an entity, of which every trace is destroyed. key: who asks."""
+    options = {"filter": raw_filter, "entity": entity, "key": str(key.public_id) if key else None}
     return Event.objects.create(
-        project=project, type=Event.Type.DELETE, options={"filter": raw_filter, "entity": entity}
+        project=project, type=Event.Type.DELETE, options=options, request_id=request_id.get()[:64]
     )
 
 
@@ -75,25 +91,29 @@ def _run(event: Event) -> datetime | None:
         else find_scopes(event.project, parse(event.options["filter"]))
     )
     busy = 0
-    counts: dict[str, int] = event.results[0]["deleted"] if event.results else {}
+    counts: Counter[str] = Counter(event.results[0]["deleted"] if event.results else {})
+    erasure = Erasure(counts, lambda found: _save_counts(event, found))
     for scope_id in scope_ids:
         # Nobody may be turning messages of the scope into memories while they are looked for.
         with advisory_lock(Kind.SCOPE, scope_id) as held:
             if not held:
                 busy += 1
-                continue
-            found = _delete_in_scope(event, scope_id)
-        counts = {name: counts.get(name, 0) + number for name, number in found.items()}
+            elif entity:
+                forget_in_scope(scope_id, entity["type"], entity["name"], erasure)
+            else:
+                counts.update(_close_in_scope(event, scope_id))
     if busy:
         return _put_off(event, counts)
-    _complete(event, counts)
+    if entity:
+        erasure.destroy_named(event.project, entity["type"], entity["name"])
+        _complete_forgetting(event, counts)
+        caches.forget()
+    else:
+        _complete(event, counts)
     return None
 
 
-def _delete_in_scope(event: Event, scope_id: int) -> dict[str, int]:
-    entity = event.options.get("entity")
-    if entity:
-        return forget_in_scope(scope_id, entity["type"], entity["name"])
+def _close_in_scope(event: Event, scope_id: int) -> dict[str, int]:
     node = parse(event.options["filter"])
     return {
         "memories": delete_matching(event.project, node, scope_id),
@@ -101,22 +121,110 @@ def _delete_in_scope(event: Event, scope_id: int) -> dict[str, int]:
     }
 
 
-def _put_off(event: Event, counts: dict[str, int]) -> datetime:
+def _save_counts(event: Event, counts: Mapping[str, int]) -> None:
+    Event.objects.filter(pk=event.pk).update(results=[{"deleted": dict(counts)}], updated_at=timezone.now())
+
+
+def _put_off(event: Event, counts: Mapping[str, int]) -> datetime:
     retry_at = timezone.now() + BUSY_PAUSE
     Event.objects.filter(pk=event.pk).update(
         status=EventStatus.PENDING,
         num_attempts=event.num_attempts - 1,
-        results=[{"deleted": counts}],
+        results=[{"deleted": dict(counts)}],
         updated_at=timezone.now(),
     )
     return retry_at
 
 
-def _complete(event: Event, counts: dict[str, int]) -> None:
+def _complete(event: Event, counts: Mapping[str, int]) -> None:
     now = timezone.now()
+    options = FORGOTTEN if _was_forgotten(event) else event.options
     Event.objects.filter(pk=event.pk).update(
-        status=EventStatus.SUCCEEDED, results=[{"deleted": counts}], error="", completed_at=now, updated_at=now
+        status=EventStatus.SUCCEEDED,
+        options=options,
+        results=[{"deleted": dict(counts)}],
+        error="",
+        completed_at=now,
+        updated_at=now,
     )
+
+
+@transaction.atomic
+def _complete_forgetting(event: Event, counts: Mapping[str, int]) -> None:
+    """The receipt, and an end to what events say of the name: this one's, and those of deletions by filter."""
+    receipt = write_receipt(event, {**dict.fromkeys(ALWAYS_COUNTED, 0), **counts})
+    for other in _deletions_by_filter(event.project):
+        if event.options["entity"]["name"] in _strings(other.options):
+            Event.objects.filter(pk=other.pk).update(options=FORGOTTEN)
+    event.options = {"entity": {"type": receipt.entity_type, "name_hash": receipt.name_hash}}
+    _complete(event, receipt.counts)
+
+
+def write_receipt(event: Event, counts: Mapping[str, int]) -> ForgettingReceipt:
+    entity = event.options["entity"]
+    key = ApiKey.objects.filter(project=event.project, public_id=event.options.get("key")).first()
+    receipt, _ = ForgettingReceipt.objects.get_or_create(
+        public_id=event.public_id,
+        defaults={
+            "project": event.project,
+            "entity_type": entity["type"],
+            "name_hash": hash_name(event.project, entity["type"], entity["name"]),
+            "name": entity["name"] if settings.ENV.forgetting_receipts == "name" else None,
+            "counts": dict(counts),
+            "api_key": key,
+            "key_prefix": key.prefix if key else "",
+            "key_name": key.name if key else "",
+            "request_id": event.request_id,
+            "requested_at": event.created_at,
+            "completed_at": timezone.now(),
+        },
+    )
+    return receipt
+
+
+def hash_name(project: Project, kind: str, name: str) -> str:
+    """HMAC-SHA256 of type and name, with the service's secret as the key and the project as the salt.
+
+    The same name gives the same hash in the project, so that a receipt can be looked for; without the secret nobody can
+    try names on a stolen table.
+    """
+    text = f"{project.public_id}:{kind}:{name}"
+    return hmac.new(settings.SECRET_KEY.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def find_receipts(project: Project, *, kind: str | None = None, name: str | None = None) -> Any:
+    """The project's receipts, newest first: all, of one type, or of one entity."""
+    receipts = ForgettingReceipt.objects.filter(project=project).order_by("-id")
+    if kind is not None:
+        receipts = receipts.filter(entity_type=kind)
+    if name is not None:
+        kinds = [kind] if kind else ENTITY_TYPES
+        receipts = receipts.filter(name_hash__in=[hash_name(project, one, name) for one in kinds])
+    return receipts
+
+
+def _deletions_by_filter(project: Project) -> Any:
+    """Done ones: of one that still runs the filter is needed, and it looks itself when it is done."""
+    return Event.objects.filter(
+        project=project, type=Event.Type.DELETE, options__filter__isnull=False, completed_at__isnull=False
+    ).iterator(chunk_size=1000)
+
+
+def _was_forgotten(event: Event) -> bool:
+    """Whether a deletion by filter names somebody who has been forgotten since it was asked for."""
+    named = set(_strings(event.options.get("filter")))
+    hashes = [hash_name(event.project, kind, name) for name in named for kind in ENTITY_TYPES]
+    return ForgettingReceipt.objects.filter(
+        project=event.project, name_hash__in=hashes, completed_at__gte=event.created_at
+    ).exists()
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _strings(inner)
 
 
 def delete_matching(project: Project, node: Filter, scope_id: int) -> int:
@@ -155,63 +263,84 @@ def _scopes_of(project: Project, kind: str, name: str) -> Sequence[int]:
 
 
 def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
-    """Destroys every row of a user, agent, app or run. Returns how many of each kind."""
-    total: dict[str, int] = {}
+    """Destroys every row of a user, agent, app or run. Returns how many of each kind. The caller holds the scopes'
+    locks, or knows that no worker runs."""
+    erasure = Erasure()
     for scope_id in _scopes_of(project, kind, name):
-        for what, number in forget_in_scope(scope_id, kind, name).items():
-            total[what] = total.get(what, 0) + number
-    return total
+        forget_in_scope(scope_id, kind, name, erasure)
+    erasure.destroy_named(project, kind, name)
+    caches.forget()
+    return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
+
+
+def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None = None) -> dict[str, int]:
+    """The whole scope, or one run of it. Returns what the erasure has counted so far."""
+    erasure = erasure or Erasure()
+    if kind == "run":
+        _forget_run(scope_id, name, erasure)
+    else:
+        erasure.destroy_scope(scope_id)
+    return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
 
 
 @transaction.atomic
-def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
-    """The whole scope, or one run of it."""
-    memories, sessions = Memory.objects.filter(scope=scope_id), Session.objects.filter(scope=scope_id)
-    if kind == "run":
-        _rehome(memories.filter(run_id=name), name)
-        counts = _destroy(memories.filter(run_id=name), sessions.filter(run_id=name))
-        Entity.objects.filter(scope=scope_id, memory_links__isnull=True).delete()
-        Scope.objects.filter(pk=scope_id, sessions__isnull=True, memories__isnull=True).delete()
-        return counts
-    counts = _destroy(memories, sessions)
-    Event.objects.filter(scope=scope_id).delete()
-    Entity.objects.filter(scope=scope_id).delete()
-    Scope.objects.filter(pk=scope_id).delete()
-    return counts
+def _forget_run(scope_id: int, run_id: str, erasure: Erasure) -> None:
+    chronicle.lock(scope_id)
+    memories = Memory.objects.filter(scope=scope_id, run_id=run_id)
+    sessions = Session.objects.filter(scope=scope_id, run_id=run_id)
+    said = list(Message.objects.filter(session__in=sessions).values_list("pk", flat=True))
+    events = list(Event.objects.filter(messages__in=said).values_list("pk", flat=True).distinct())
+    timelines = set(Assertion.objects.filter(message__in=said).values_list("subject_key", "attribute"))
+    _rehome(memories, run_id)
+    _take_back(scope_id, run_id, said, erasure)
+    gone = [str(public_id) for public_id in memories.values_list("public_id", flat=True)]
+    erasure.destroy(memories)
+    erasure.destroy(sessions)
+    erasure.destroy(Event.objects.filter(pk__in=events, messages__isnull=True))
+    _drop_results(scope_id, gone)
+    if timelines:
+        chronicle.refold(Scope.objects.get(pk=scope_id), timelines, reason="what was said in a forgotten run is gone")
+    erasure.destroy(Entity.objects.filter(scope=scope_id, memory_links__isnull=True))
+    if Scope.objects.filter(pk=scope_id, sessions__isnull=True, memories__isnull=True).exists():
+        erasure.destroy_scope(scope_id)
+
+
+def _take_back(scope_id: int, run_id: str, said: Sequence[int], erasure: Erasure) -> None:
+    """What the run's messages did to memories that stay: their text is again what others said, their history silent."""
+    caused = MemoryRevision.objects.filter(memory__scope=scope_id, message_ids__overlap=list(said))
+    caused = caused.exclude(memory__run_id=run_id)
+    for memory in Memory.objects.filter(revisions__in=caused.filter(operation="UPDATE")).distinct():
+        kept = memory.revisions.exclude(message_ids__overlap=list(said)).exclude(new_text=None).order_by("id").last()
+        text = kept.new_text if kept else None
+        twins = Memory.objects.live().filter(scope=scope_id, run_id=memory.run_id, text_hash=hash_text(text or ""))
+        if text is None or twins.exclude(pk=memory.pk).exists():
+            erasure.destroy(Memory.objects.filter(pk=memory.pk))
+        elif text != memory.text:
+            chronicle.reword(memory, text, embed_texts([text]), at=timezone.now())
+    caused.filter(operation="UPDATE").delete()
+    caused.update(reason="", message_ids=[])
+
+
+def _drop_results(scope_id: int, memory_ids: Iterable[str]) -> None:
+    """Events that stay may list a memory that does not, with its text."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE memory_service_event SET results = (SELECT coalesce(jsonb_agg(r), '[]'::jsonb) "
+            "FROM jsonb_array_elements(results) AS r WHERE (r->>'id' = ANY(%s)) IS NOT TRUE) "
+            "WHERE scope_id = %s AND jsonb_typeof(results) = 'array' AND EXISTS "
+            "(SELECT 1 FROM jsonb_array_elements(results) AS r WHERE r->>'id' = ANY(%s))",
+            [list(memory_ids), scope_id, list(memory_ids)],
+        )
 
 
 def _rehome(memories: Any, run_id: str) -> None:
-    """A fact that another run states too is that run's from now on."""
-    elsewhere = MemorySource.objects.filter(memory__in=memories).exclude(message__session__run_id=run_id)
+    """A fact that another run states too is that run's from now on, unless its text was put together from both."""
+    merged = MemoryRevision.objects.filter(operation="UPDATE").values("memory")
+    elsewhere = MemorySource.objects.filter(memory__in=memories.exclude(pk__in=merged))
+    elsewhere = elsewhere.exclude(message__session__run_id=run_id)
     for source in elsewhere.select_related("memory", "message__session").order_by("memory", "message"):
         memory, session = source.memory, source.message.session
         twin = Memory.objects.live().filter(scope=memory.scope_id, run_id=session.run_id, text_hash=memory.text_hash)
         if memory.run_id == run_id and not twin.exists():
             memory.session, memory.run_id = session, session.run_id
             memory.save(update_fields=["session", "run_id"])
-
-
-def _destroy(memories: Any, sessions: Any) -> dict[str, int]:
-    """Table by table, leaves first: Django's own cascade would read every row into memory."""
-    ids = list(memories.values_list("pk", flat=True))
-    session_ids = list(sessions.values_list("pk", flat=True))
-    messages = Message.objects.filter(session__in=session_ids)
-    events = list(messages.values_list("event_id", flat=True).distinct())
-    counts = {"memories": len(ids), "messages": messages.count(), "sessions": len(session_ids)}
-    told = Assertion.objects.filter(message__in=messages)
-    _raw_delete(Review.objects.filter(Q(memory__in=ids) | Q(by__in=ids) | Q(assertion__in=told)))
-    for model in (Posting, Embedding, MemoryEntity, MemoryRevision, MemorySource):
-        _raw_delete(model.objects.filter(memory__in=ids))
-    _raw_delete(MemorySource.objects.filter(message__in=messages))
-    _raw_delete(told)
-    Assertion.objects.filter(memory__in=ids).delete()
-    Memory.objects.filter(replaced_by__in=ids).update(replaced_by=None)
-    _raw_delete(Memory.objects.filter(pk__in=ids))
-    _raw_delete(messages)
-    Event.objects.filter(pk__in=events, messages__isnull=True).delete()
-    _raw_delete(Session.objects.filter(pk__in=session_ids))
-    return counts
-
-
-def _raw_delete(rows: Any) -> None:
-    rows._raw_delete(rows.db)

@@ -11,11 +11,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from functools import lru_cache
 
 import numpy as np
 import snowballstemmer
 from numpy.typing import NDArray
+
+from .caches import forgettable
 
 BM25_K1, BM25_B = 1.2, 0.75  # Robertson and Zaragoza, 2009: k1 in 1.2-2.0, b = 0.75
 MAX_TERM_CHARS = 64
@@ -41,7 +42,7 @@ STOP_WORDS = frozenset(
 _stemmer = snowballstemmer.stemmer("english")
 
 
-@lru_cache(maxsize=200_000)
+@forgettable(maxsize=200_000)
 def stem(word: str) -> str:
     return str(_stemmer.stemWord(word))[:MAX_TERM_CHARS]
 

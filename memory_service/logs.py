@@ -5,9 +5,20 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 
+from django.http import HttpRequest
 from pythonjsonlogger.json import JsonFormatter
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+def loggable_path(request: HttpRequest) -> str:
+    """The path without the name of a user, agent, app or run, which is not to stay in a log when it is forgotten."""
+    match = request.resolver_match
+    name = match.kwargs.get("name") if match else None
+    if not name:
+        return request.path
+    head, _, tail = request.path.rpartition(name)
+    return f"{head}[name]{tail}"
 
 
 class RequestIdFilter(logging.Filter):

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from .logs import request_id
+from . import caches
+from .logs import loggable_path, request_id
 
 logger = logging.getLogger("memory_service.request")
 
@@ -33,6 +34,7 @@ class RequestId:
         given = request.headers.get("X-Request-ID", "")
         token = request_id.set(given if ACCEPTED_ID.match(given) else uuid.uuid4().hex)
         start = time.perf_counter()
+        caches.arm()  # what the request leaves in a cache shall not stay there
         try:
             response = self.get_response(request)
             response["X-Request-ID"] = request_id.get()
@@ -45,11 +47,11 @@ class RequestId:
     def _log(self, request: HttpRequest, response: HttpResponse, duration_ms: float) -> None:
         extra = {
             "method": request.method,
-            "path": request.path,
+            "path": loggable_path(request),
             "status": response.status_code,
             "duration_ms": round(duration_ms, 1),
         }
-        logger.info("%s %s %s", request.method, request.path, response.status_code, extra=extra)
+        logger.info("%s %s %s", request.method, extra["path"], response.status_code, extra=extra)
 
 
 class NormalisePath:

@@ -30,7 +30,7 @@ from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from . import lexical
+from . import caches, lexical
 from .embedding import Vectors, embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
 from .models import Event, Memory, MemorySource, Message, Project, Scope
@@ -166,6 +166,13 @@ def find_documents(passing: Passing | None, scope_ids: Sequence[int]) -> Entry:
 @lru_cache(maxsize=1)
 def _cache() -> SearchCache:
     return SearchCache(settings.ENV.search_cache_mb * 2**20)
+
+
+def _sweep_cache(everything: bool) -> bool:
+    return _cache().sweep(everything) if _cache.cache_info().currsize else False
+
+
+caches.register(_sweep_cache)
 
 
 def load_documents(passing: Passing | None) -> Documents:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import caches
 from .embedding import Vectors
 
 MAX_REMEMBERED = 4_096  # keys that were asked once
@@ -62,13 +63,17 @@ class Entry:
 
 
 class SearchCache:
-    """Entries by key, the least recently used dropped above max_bytes. Safe to share between threads."""
+    """Entries by key, the least recently used dropped above max_bytes. Safe to share between threads.
+
+    A key holds the names that a filter holds. What is not used from one sweep to the next (caches.py) is dropped.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
         self._entries: OrderedDict[Hashable, Entry] = OrderedDict()
         self._asked: OrderedDict[Hashable, None] = OrderedDict()
+        self._used: set[Hashable] = set()  # since the last sweep
         self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Entry | None:
@@ -76,6 +81,7 @@ class SearchCache:
             entry = self._entries.get(key)
             if entry is not None:
                 self._entries.move_to_end(key)
+                self._used.add(key)
             return entry
 
     def put(self, key: Hashable, entry: Entry) -> None:
@@ -85,19 +91,33 @@ class SearchCache:
             if entry.num_bytes > self.max_bytes:
                 return
             self._entries[key] = entry
+            self._used.add(key)
             self.num_bytes += entry.num_bytes
             while self.num_bytes > self.max_bytes:
                 self._drop(next(iter(self._entries)))
 
     def asked_before(self, key: Hashable) -> bool:
         """Whether this was asked with the same key before; remembers that it is asked now."""
+        caches.arm()
         with self._lock:
             known = key in self._asked or key in self._entries
+            self._used.add(key)
             self._asked[key] = None
             self._asked.move_to_end(key)
             if len(self._asked) > MAX_REMEMBERED:
                 self._asked.popitem(last=False)
             return known
+
+    def sweep(self, everything: bool) -> bool:
+        """Drops what has not been used since the last sweep, or all. Returns whether something is left."""
+        with self._lock:
+            kept = set() if everything else self._used
+            for key in [key for key in self._entries if key not in kept]:
+                self._drop(key)
+            for key in [key for key in self._asked if key not in kept]:
+                del self._asked[key]
+            self._used = set()
+            return bool(self._entries or self._asked)
 
     def _drop(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)

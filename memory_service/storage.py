@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from django.db import connection
 
+from .caches import forgettable
 from .embedding import Vectors, serving_profile, to_literal
 from .lexical import count_terms
 from .models import Embedding, Memory, Posting
@@ -14,7 +14,7 @@ from .models import Embedding, Memory, Posting
 MAX_TF = 32_767  # a smallint's
 
 # A memory's terms are asked for twice: for its length before it is saved, for its postings after.
-_count_terms = lru_cache(maxsize=1024)(count_terms)
+_count_terms = forgettable(maxsize=1024)(count_terms)
 
 
 def write_index(memories: Sequence[Memory], vectors: Vectors) -> None:

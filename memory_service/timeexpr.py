@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from functools import lru_cache
 from typing import Literal, NamedTuple
+
+from memory_service.caches import forgettable
 
 Grain = Literal["minute", "hour", "daypart", "day", "week", "weekend", "month", "season", "year", "decade"]
 
@@ -450,7 +451,7 @@ def _rule_the_nth(m: re.Match[str], now: datetime) -> _Span | None:
     return _by_tense(m, spans, now, default=-1) if spans else None
 
 
-@lru_cache(maxsize=4096)
+@forgettable(maxsize=4096)
 def _parse_foreign(fragment: str) -> date | None:
     """Ask dateparser, which tries seven languages and takes milliseconds."""
     import dateparser

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from memory_service.errors import ServiceError
-from memory_service.logs import request_id
+from memory_service.logs import loggable_path, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
     if isinstance(exc, ServiceError):
         return _answer(exc.status, str(exc))
     if isinstance(exc, OperationalError | InterfaceError):
-        logger.warning("the database did not answer %s: %s", context["request"].path, exc)
+        logger.warning("the database did not answer %s: %s", loggable_path(context["request"]), exc)
         return _answer(503, UNREACHABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(exc, Http404 | PermissionDenied):
         exc = exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
     if isinstance(exc, exceptions.APIException):
         return _answer(exc.status_code, _sentence(exc), headers=_headers(exc))
-    logger.exception("unexpected error in %s", context["request"].path)
+    logger.exception("unexpected error in %s", loggable_path(context["request"]))
     return _answer(500, _unexpected())
 
 

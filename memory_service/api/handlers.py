@@ -36,10 +36,14 @@ waiters = threading.BoundedSemaphore(max(1, settings.ENV.web_threads - 2))
 ADDED = "Memory processing has been queued for background execution"
 
 
-def project_of(request: Request) -> Project:
+def key_of(request: Request) -> ApiKey:
     key = request.auth
     assert isinstance(key, ApiKey)  # the permission class let nobody else in
-    return key.project
+    return key
+
+
+def project_of(request: Request) -> Project:
+    return key_of(request).project
 
 
 def add(request: Request, data: Any, *, default_wait_s: float = 0.0) -> Event:
@@ -124,12 +128,16 @@ def delete_matching(request: Request) -> Event:
         raise InvalidInput(
             "filters must name whose memories to delete, e.g. {'user_id': 'alice'}, or what their metadata holds"
         )
-    return _run_deletion(forgetting.record_deletion(project_of(request), raw_filter=raw, entity=None))
+    return _run_deletion(
+        forgetting.record_deletion(project_of(request), raw_filter=raw, entity=None, key=key_of(request))
+    )
 
 
 def delete_entity(request: Request, kind: str, name: str) -> Event:
     entity = {"type": kind, "name": name}
-    return _run_deletion(forgetting.record_deletion(project_of(request), raw_filter=None, entity=entity))
+    return _run_deletion(
+        forgetting.record_deletion(project_of(request), raw_filter=None, entity=entity, key=key_of(request))
+    )
 
 
 def _run_deletion(event: Event) -> Event:

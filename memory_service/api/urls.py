@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, sessions, status, versions
+from . import entities, events, forgetting, memories, open_server, sessions, status, versions
 
 
 class NameConverter(StringConverter):
@@ -42,6 +42,8 @@ urlpatterns = [
     path("v1/sessions/", sessions.sessions),
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),
+    path("v1/forgetting/receipts/", forgetting.receipts),
+    path("v1/forgetting/receipts/<uuid:receipt_id>/", forgetting.receipt),
     path("v1/entities/", entities.entities),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),

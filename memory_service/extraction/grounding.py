@@ -12,6 +12,8 @@ from datetime import datetime
 import snowballstemmer
 from rapidfuzz import fuzz
 
+from memory_service.caches import forgettable
+
 FUZZY_CUTOFF = 90.0  # of 100, rapidfuzz's partial ratio: a slip of the model, not other words
 MIN_FUZZY_CHARS = 8  # below, one letter makes another word
 MIN_CJK = "\u0e00"  # from Thai on, scripts that put no spaces between words
@@ -292,7 +294,7 @@ def _whole_words(wanted: str, text: str, start: int, end: int) -> tuple[int, int
     return max(spans, key=lambda span: fuzz.ratio(wanted, text[slice(*span)]), default=(start, end))
 
 
-@functools.lru_cache(maxsize=64)
+@forgettable(maxsize=64)
 def _fold(text: str) -> tuple[str, tuple[int, ...]]:
     """`text` without what does not matter, and for each character kept the index it had.
 
@@ -316,7 +318,7 @@ def _fold(text: str) -> tuple[str, tuple[int, ...]]:
     return "".join(folded), tuple(origin)
 
 
-@functools.lru_cache(maxsize=20_000)
+@forgettable(maxsize=20_000)
 def _stem(word: str) -> str:
     return str(_stemmer().stemWord(word))
 

@@ -68,7 +68,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='assertion',
             name='memory',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='assertions', to='memory_service.memory'),
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='assertions', to='memory_service.memory'),
         ),
         migrations.AddField(
             model_name='assertion',

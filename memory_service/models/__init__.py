@@ -13,6 +13,7 @@ from .memory import (
     Posting,
     hash_text,
 )
+from .receipt import ForgettingReceipt
 from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
 from .timeline import Assertion, Review
 
@@ -26,6 +27,7 @@ __all__ = [
     "Event",
     "EventStatus",
     "ExtractionPolicy",
+    "ForgettingReceipt",
     "Membership",
     "Memory",
     "MemoryEntity",

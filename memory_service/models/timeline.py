@@ -32,7 +32,7 @@ class Assertion(models.Model):
         WITHDRAWN = "withdrawn"
 
     scope = models.ForeignKey(Scope, models.CASCADE, related_name="assertions", db_index=False)
-    memory = models.ForeignKey(Memory, models.SET_NULL, null=True, related_name="assertions")
+    memory = models.ForeignKey(Memory, models.CASCADE, null=True, related_name="assertions")
     event = models.ForeignKey(Event, models.SET_NULL, null=True, related_name="+")
     message = models.ForeignKey(Message, models.CASCADE, null=True, related_name="assertions")
     start = models.IntegerField(default=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -9,6 +10,7 @@ from memory_service import filters, forgetting, ingest, retrieval
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.locks import Kind, advisory_lock
 from memory_service.models import Event, Memory, MemoryRevision, Message, Project
+from tests.fakes import ScriptedLLM
 
 START = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
@@ -116,3 +118,44 @@ def test_it_finds_a_fact_in_every_run_that_states_it_and_keeps_it_for_the_last(p
     assert (fact.state, fact.run_id) == ("live", "r2")
     forgetting.forget_entity(project, "run", "r2")
     assert not Memory.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "left"), [("r2", ["Ann lives in Oslo"]), ("r1", [])], ids=["the later run", "the first run"]
+)
+def test_it_takes_back_what_a_run_did_to_a_memory_of_another(
+    project: Project, settings: Any, forgotten: str, left: list[str]
+) -> None:
+    """A text that was put together from both cannot be taken apart: it goes back to an older one, or goes."""
+    both = "Ann lives in Oslo and keeps a parrot"
+    script = [
+        {"facts": [{"text": "Ann lives in Oslo", "message": 1, "quote": "live in Oslo"}]},
+        {"facts": [{"text": "Ann keeps a parrot", "message": 1, "quote": "keep a parrot"}]},
+        {"decisions": [{"fact": 0, "operation": "UPDATE", "target": 0, "text": both, "reason": "and a parrot"}]},
+    ]
+    with ScriptedLLM(script) as server:
+        changed = {"llm_model": "openai/scripted", "llm_api_base": server.base_url, "llm_api_key": "test"}
+        settings.ENV = settings.ENV.model_copy(update=changed)
+        first = record(project, "I live in Oslo.", run="r1")
+        ingest.drain_scope(first.scope_id)
+        ingest.drain_scope(record(project, "I keep a parrot.", run="r2").scope_id)
+    facts = Memory.objects.live().filter(kind="semantic")
+    assert list(facts.values_list("text", flat=True)) == [both]
+    forgetting.forget_entity(project, "run", forgotten)
+    assert list(facts.values_list("text", flat=True)) == left
+    gone = "oslo" if forgotten == "r1" else "parrot"
+    for table in (Event, Memory, MemoryRevision, Message):
+        assert gone not in str(list(table.objects.values())).casefold(), table
+
+
+def test_it_leaves_no_event_that_lists_a_memory_of_a_forgotten_run(project: Project) -> None:
+    for run in ("r1", "r2"):
+        ingest.drain_scope(record(project, "I live in Bergen.", run=run).scope_id)
+    other = Event.objects.latest("id")
+    gone = Memory.objects.filter(run_id="r1", kind="episodic").get()
+    Event.objects.filter(pk=other.pk).update(
+        results=[{"id": str(gone.public_id), "data": {"memory": gone.text}, "event": "DELETE"}, {"note": 1}]
+    )
+    forgetting.forget_entity(project, "run", "r1")
+    other.refresh_from_db()
+    assert other.results == [{"note": 1}]
