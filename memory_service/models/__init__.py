@@ -3,6 +3,7 @@
 from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
+from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
 from .memory import (
     Entity,
     Memory,
@@ -21,9 +22,13 @@ __all__ = [
     "Embedding",
     "EmbeddingProfile",
     "Entity",
+    "EntityAlias",
+    "EntityEmbedding",
+    "EntityMerge",
     "Event",
     "EventStatus",
     "ExtractionPolicy",
+    "GraphState",
     "Membership",
     "Memory",
     "MemoryEntity",
@@ -34,6 +39,8 @@ __all__ = [
     "Organisation",
     "Posting",
     "Project",
+    "Relation",
+    "RelationSource",
     "Scope",
     "ScopeChange",
     "Session",
