@@ -43,6 +43,8 @@ class Environment(BaseSettings):
 
     search_cache_mb: int = Field(default=256, ge=0, le=1_000_000)
 
+    graph_backend: str = Field(default="", pattern=r"^[A-Za-z_]\w*$|^$")
+
     embedding_model: str = "all-MiniLM-L6-v2"
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 

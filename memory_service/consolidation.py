@@ -15,15 +15,13 @@ import numpy as np
 from django.db import connection
 from django.utils import timezone
 
-from . import policies
+from . import knowledge, policies
 from .embedding import Vectors, embed_texts, serving_profile, to_literal
-from .extraction.types import Candidate, EntityMention, Usage
+from .extraction.types import Candidate, Usage
 from .llm import LLMConfig
 from .models import (
-    Entity,
     Event,
     Memory,
-    MemoryEntity,
     MemoryRevision,
     MemorySource,
     MemoryState,
@@ -154,7 +152,8 @@ class _Writer:
         for decision, memory in closing:
             self._close(self.targets[decision.target_id or 0], by=memory, decision=decision)
         self.link_sources([*added, *sourced])
-        self._link_entities(added)
+        closed = [self.targets[decision.target_id or 0] for decision, _ in closing]
+        knowledge.record(self.scope, self.event, [*added, *sourced], closed)
         self._revise_added(added, {id(d.candidate): d for d in plan.decisions})
         return self.outcome
 
@@ -293,30 +292,6 @@ class _Writer:
             ),
             ignore_conflicts=True,
         )
-
-    def _link_entities(self, added: Sequence[tuple[Memory, Candidate]]) -> None:
-        mentions = {normal_name(e.name): e for _, candidate in added for e in candidate.entities}
-        if not mentions:
-            return
-        Entity.objects.bulk_create(
-            (self._entity(name, mention) for name, mention in sorted(mentions.items())), ignore_conflicts=True
-        )
-        ids = dict(Entity.objects.filter(scope=self.scope, normal_name__in=mentions).values_list("normal_name", "id"))
-        MemoryEntity.objects.bulk_create(
-            (
-                MemoryEntity(memory=memory, entity_id=ids[normal_name(mention.name)])
-                for memory, candidate in added
-                for mention in candidate.entities
-            ),
-            ignore_conflicts=True,
-        )
-
-    def _entity(self, name: str, mention: EntityMention) -> Entity:
-        return Entity(scope=self.scope, name=mention.name[:MAX_NAME_CHARS], normal_name=name, type=mention.type)
-
-
-def normal_name(name: str) -> str:
-    return " ".join(name.casefold().split())[:MAX_NAME_CHARS]
 
 
 def replace_text(memory: Memory, vectors: Vectors, *, at: datetime) -> None:

@@ -159,9 +159,7 @@ class EntityMerge(PublicModel):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(kept=F("merged")), name="entity_merge_joins_two"),
-            models.UniqueConstraint(
-                fields=["merged"], name="entity_merged_once", condition=Q(undone_at__isnull=True)
-            ),
+            models.UniqueConstraint(fields=["merged"], name="entity_merged_once", condition=Q(undone_at__isnull=True)),
         ]
 
     def __str__(self) -> str:
