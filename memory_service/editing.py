@@ -14,6 +14,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from . import knowledge
 from .consolidation import close, replace_text
 from .embedding import Vectors, embed_texts
 from .errors import Conflict, NotFound
@@ -142,6 +143,7 @@ def delete_memory(project: Project, public_id: Any, *, linked: bool = False) -> 
     chain = _superseded_by(memory) if linked else []
     for one in [memory, *chain]:
         close_by_request(one)
+    knowledge.close_unsupported([one.pk for one in (memory, *chain)])
     return 1 + len(chain)
 
 

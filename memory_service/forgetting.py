@@ -13,17 +13,16 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from . import knowledge
 from .editing import close_by_request
 from .filters import ENTITY_FIELDS, Filter, parse, to_message_q
 from .ingest import claim, record_failure
 from .locks import Kind, advisory_lock
 from .models import (
     Embedding,
-    Entity,
     Event,
     EventStatus,
     Memory,
-    MemoryEntity,
     MemoryRevision,
     MemorySource,
     Message,
@@ -124,6 +123,7 @@ def delete_matching(project: Project, node: Filter, scope_id: int) -> int:
             memories = list(matching.select_for_update(of=("self",))[:DELETE_BATCH])
             for memory in memories:
                 close_by_request(memory)
+            knowledge.close_unsupported([memory.pk for memory in memories])
         num_deleted += len(memories)
         if not memories:
             return num_deleted
@@ -165,12 +165,11 @@ def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
     if kind == "run":
         _rehome(memories.filter(run_id=name), name)
         counts = _destroy(memories.filter(run_id=name), sessions.filter(run_id=name))
-        Entity.objects.filter(scope=scope_id, memory_links__isnull=True).delete()
         Scope.objects.filter(pk=scope_id, sessions__isnull=True, memories__isnull=True).delete()
         return counts
+    knowledge.forget_scope(scope_id)
     counts = _destroy(memories, sessions)
     Event.objects.filter(scope=scope_id).delete()
-    Entity.objects.filter(scope=scope_id).delete()
     Scope.objects.filter(pk=scope_id).delete()
     return counts
 
@@ -193,7 +192,8 @@ def _destroy(memories: Any, sessions: Any) -> dict[str, int]:
     messages = Message.objects.filter(session__in=session_ids)
     events = list(messages.values_list("event_id", flat=True).distinct())
     counts = {"memories": len(ids), "messages": messages.count(), "sessions": len(session_ids)}
-    for model in (Posting, Embedding, MemoryEntity, MemoryRevision, MemorySource):
+    knowledge.forget_memories(ids)
+    for model in (Posting, Embedding, MemoryRevision, MemorySource):
         _raw_delete(model.objects.filter(memory__in=ids))
     _raw_delete(MemorySource.objects.filter(message__in=messages))
     Memory.objects.filter(replaced_by__in=ids).update(replaced_by=None)

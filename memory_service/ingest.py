@@ -79,6 +79,7 @@ class AddRequest:
     expiration_date: date | None = None
     wishes: dict[str, Any] = field(default_factory=dict)
     timezone: str | None = None  # an IANA name, or an offset such as -08:00
+    enable_graph: bool | None = None  # None: as the project says
 
     def options(self) -> dict[str, Any]:
         expires = self.expiration_date.isoformat() if self.expiration_date else None
@@ -89,6 +90,7 @@ class AddRequest:
             "expiration_date": expires,
             "wishes": self.wishes,
             "timezone": self.timezone,
+            "enable_graph": self.enable_graph,
         }
 
 

@@ -475,3 +475,75 @@ def close_unsupported(memory_ids: Sequence[int]) -> int:
             [timezone.now(), timezone.now(), ids, list(versions), list(versions.values())],
         )
         return int(cursor.rowcount)
+
+
+# Forgetting
+
+
+def forget_memories(memory_ids: Sequence[int]) -> None:
+    """Before these memories are destroyed: takes them out of the graph, with what rested on them alone.
+
+    A relation or an entity that other memories speak of too stays, and counts no more than those do.
+    """
+    ids = list(memory_ids)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH gone AS (DELETE FROM memory_service_relationsource WHERE memory_id = ANY(%s) RETURNING relation_id), "
+            "counts AS (SELECT relation_id, count(*) AS number FROM gone GROUP BY 1) "
+            "UPDATE memory_service_relation r SET num_mentions = greatest(1, r.num_mentions - c.number) "
+            "FROM counts c WHERE r.id = c.relation_id RETURNING r.id",
+            [ids],
+        )
+        touched = [row[0] for row in cursor.fetchall()]
+        cursor.execute(
+            "DELETE FROM memory_service_relation r WHERE r.id = ANY(%s) AND NOT EXISTS "
+            "(SELECT 1 FROM memory_service_relationsource s WHERE s.relation_id = r.id)",
+            [touched],
+        )
+        cursor.execute(
+            "WITH gone AS (DELETE FROM memory_service_memoryentity WHERE memory_id = ANY(%s) RETURNING entity_id), "
+            "counts AS (SELECT entity_id, count(*) AS number FROM gone GROUP BY 1) "
+            "UPDATE memory_service_entity e SET num_mentions = greatest(0, e.num_mentions - c.number) "
+            "FROM counts c WHERE e.id = c.entity_id RETURNING e.id",
+            [ids],
+        )
+        _forget_entities([row[0] for row in cursor.fetchall()])
+
+
+def _forget_entities(entity_ids: Sequence[int]) -> None:
+    """Those that no memory names any more, with what was merged into them and all that is said of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.id FROM memory_service_entity e WHERE (e.id = ANY(%s) OR e.merged_into_id = ANY(%s)) "
+            "AND NOT EXISTS (SELECT 1 FROM memory_service_memoryentity l "
+            "WHERE l.entity_id IN (e.id, coalesce(e.merged_into_id, e.id)))",
+            [list(entity_ids), list(entity_ids)],
+        )
+        _destroy_entities([row[0] for row in cursor.fetchall()])
+
+
+def forget_scope(scope_id: int) -> None:
+    """Every row of the scope's graph."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM memory_service_entity WHERE scope_id = %s", [scope_id])
+        _destroy_entities([row[0] for row in cursor.fetchall()])
+        cursor.execute("DELETE FROM memory_service_graphstate WHERE scope_id = %s", [scope_id])
+
+
+def _destroy_entities(ids: Sequence[int]) -> None:
+    """Table by table, leaves first: Django's own cascade would read every row into memory."""
+    if not ids:
+        return
+    relations = "SELECT id FROM memory_service_relation WHERE source_id = ANY(%(ids)s) OR target_id = ANY(%(ids)s)"
+    with connection.cursor() as cursor:
+        for statement in (
+            f"DELETE FROM memory_service_relationsource WHERE relation_id IN ({relations})",
+            "DELETE FROM memory_service_relation WHERE source_id = ANY(%(ids)s) OR target_id = ANY(%(ids)s)",
+            "DELETE FROM memory_service_entitymerge WHERE kept_id = ANY(%(ids)s) OR merged_id = ANY(%(ids)s)",
+            "DELETE FROM memory_service_entityalias WHERE entity_id = ANY(%(ids)s)",
+            "DELETE FROM memory_service_entityembedding WHERE entity_id = ANY(%(ids)s)",
+            "DELETE FROM memory_service_memoryentity WHERE entity_id = ANY(%(ids)s)",
+            "UPDATE memory_service_entity SET merged_into_id = NULL WHERE merged_into_id = ANY(%(ids)s)",
+            "DELETE FROM memory_service_entity WHERE id = ANY(%(ids)s)",
+        ):
+            cursor.execute(statement, {"ids": list(ids)})

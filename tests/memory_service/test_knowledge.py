@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from memory_service import editing
-from memory_service.models import Entity, EntityAlias, Event, Memory, Relation, RelationSource, Scope
+from memory_service.models import Entity, Event, Relation
 from tests.conftest import ApiClient, finished
 
 ANN = {"user_id": "ann"}
 
 
 def say(client: ApiClient, *contents: str, name: str | None = "Ann", run: str | None = None, **more: Any) -> Event:
-    messages = [{"role": "user", "content": content, **({"name": name} if name else {}), **more} for content in contents]
+    messages = [
+        {"role": "user", "content": content, **({"name": name} if name else {}), **more} for content in contents
+    ]
     body = {"messages": messages, **ANN, **({"run_id": run} if run else {})}
     answer = client.post("/v3/memories/add/", body)
     assert answer.status == 200, answer.json
