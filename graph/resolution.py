@@ -153,7 +153,7 @@ def _resolve_qualified(mention: Mention, normal: str, possible: Sequence[Known],
     if same:
         return Resolution("exact", min(same, key=lambda one: (one.normal != normal, one.id)).id)
     bare = [one for one in possible if not one.discriminator and one.last_in_session is not None]
-    if len(possible) == len(bare) == 1 and bare[0].normal == normal:
+    if len(possible) == len(bare) == 1:
         return Resolution("adopted", bare[0].id)
     return Resolution("new", discriminator=apart, candidates=tuple(one.id for one in possible))
 

@@ -107,13 +107,16 @@ class GraphWriter:
         self.scope = scope
         self.now = timezone.now()
         self.version = raise_version([scope.pk])[scope.pk]
+        self.count = True
         self.entities: dict[int, _Entity] = {}
         self.names: dict[int, str] = {}  # of rows, once they are saved
         self._by_name: dict[str, set[int]] = defaultdict(set)
         self._aliases: dict[tuple[str, int], tuple[str, str]] = {}
         self._told_recent: set[tuple[int, int]] = set()  # (session, entity) that were asked for
 
-    def write(self, readings: Sequence[tuple[Memory, Reading]]) -> None:
+    def write(self, readings: Sequence[tuple[Memory, Reading]], *, count: bool = True) -> None:
+        """count: false where the memories' mentions are counted already."""
+        self.count = count
         self.load([mention for _, reading in readings for mention in reading.mentions])
         self._load_facts(readings)
         meant = [self.resolve(memory, reading) for memory, reading in readings]
@@ -231,8 +234,9 @@ class GraphWriter:
     def _adopt(self, entity: _Entity, mention: Mention) -> None:
         """It turns out to have a family name, or to be somebody's sister."""
         if mention.normal != entity.normal and not self._taken(mention.normal, entity.discriminator):
-            self._alias(entity.id, entity.name, "fuller_name")
+            bare = entity.name
             entity.name, entity.normal = mention.name[:MAX_NAME_CHARS], mention.normal
+            self._alias(entity.id, bare, "fuller_name")
         if mention.discriminator and not self._taken(entity.normal, mention.discriminator):
             entity.discriminator = mention.discriminator[:MAX_NAME_CHARS]
         entity.changed = True
@@ -243,7 +247,7 @@ class GraphWriter:
         return any(one.normal == normal and one.discriminator == discriminator for one in same)
 
     def _mentioned(self, entity: _Entity, mention: Mention, memory: Memory) -> None:
-        entity.num_new += 1
+        entity.num_new += self.count
         entity.last_at = max(filter(None, [entity.last_at, memory.said_at]))
         entity.last_in_session = float(memory.pk)
         if entity.type in UNKNOWN_TYPES and mention.type not in UNKNOWN_TYPES:
@@ -263,7 +267,7 @@ class GraphWriter:
         made = [one for one in self.entities.values() if one.id < 0]
         if made:
             ids |= self._insert(made)
-        touched = [one for one in self.entities.values() if one.id > 0 and one.num_new]
+        touched = [one for one in self.entities.values() if one.id > 0 and (one.num_new or one.changed)]
         if touched:
             self._update(touched)
         self.names = {ids[i]: one.name for i, one in self.entities.items()}
@@ -411,6 +415,19 @@ class GraphWriter:
                     *(list(column) for column in zip(*rows, strict=True)),
                     *(list(column) for column in zip(*sources, strict=True)),
                 ],
+            )
+
+    def close(self, ended: Sequence[tuple[int, datetime]]) -> None:
+        """Relations of the scope that are over, and when each ended; those that are closed stay as they are."""
+        if not ended:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE memory_service_relation r SET expired_at = %s, version = %s, "
+                "invalid_at = greatest(t.ended_at, coalesce(r.valid_at, t.ended_at)) "
+                "FROM unnest(%s::bigint[], %s::timestamptz[]) AS t(id, ended_at) "
+                "WHERE r.id = t.id AND r.scope_id = %s AND r.expired_at IS NULL",
+                [self.now, self.version, *(list(column) for column in zip(*ended, strict=True)), self.scope.pk],
             )
 
     def _end(self, stated: Mapping[tuple[int, int, str, str], Stated]) -> None:

@@ -77,8 +77,17 @@ def relations_for(
     found |= {r.pk: r for r in passing.filter(pk__in=list(support.keys() - found.keys()))}
     words = set(lexical.terms(query))
     scored = [RelationHit(r, _score(r, anchors, support.get(r.pk, 0.0), words)) for r in found.values()]
-    best = sorted(scored, key=lambda hit: (-hit.score, -hit.relation.num_mentions, hit.relation.pk))[:limit]
-    return with_memories(best)
+    ordered = sorted(scored, key=lambda hit: (-hit.score, -hit.relation.num_mentions, hit.relation.pk))
+    return with_memories(_said_once(ordered)[:limit])
+
+
+def _said_once(hits: Iterable[RelationHit]) -> list[RelationHit]:
+    """Without the worse of two that say the same from another origin."""
+    first: dict[tuple[Any, ...], RelationHit] = {}
+    for hit in hits:
+        r = hit.relation
+        first.setdefault((r.source_id, r.type, r.target_id, r.invalid_at), hit)
+    return list(first.values())
 
 
 def _score(relation: Relation, anchors: Mapping[int, float], support: float, words: set[str]) -> float:
@@ -124,8 +133,8 @@ def relations_passing(project: Project, node: Filter, *, as_of: datetime | None 
 
 def list_relations(project: Project, node: Filter, limit: int) -> list[RelationHit]:
     """Beside a listing of memories: what the graph holds of them, the surest first. Nothing was asked: no score."""
-    found = relations_passing(project, node).order_by("-confidence", "-num_mentions", "id")[:limit]
-    return with_memories([RelationHit(relation, relation.confidence) for relation in found])
+    found = relations_passing(project, node).order_by("-confidence", "-num_mentions", "id")[: 2 * limit]
+    return with_memories(_said_once(RelationHit(relation, relation.confidence) for relation in found)[:limit])
 
 
 # Entities of a question

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
 
 from graph.resolution import ROLES, SINGLE_VALUED, UNKNOWN_TYPES, Mention, find_qualifier, normalise_name
 
@@ -266,9 +265,11 @@ class _Reader:
             self.reading.triplets.append(triplet)
 
     def _relate_neighbours(self) -> None:
-        """Pairs of this memory that nothing else relates, in the order of mention, undirected: least name first."""
+        """Pairs of this memory that nothing else relates, those mentioned next to each other first. Undirected."""
         related = {frozenset((t.source.normal, t.target.normal)) for t in self.reading.triplets}
-        pairs = (p for p in combinations(self.reading.mentions, 2) if frozenset(m.normal for m in p) not in related)
+        mentions = self.reading.mentions
+        apart = [pair for gap in range(1, len(mentions)) for pair in zip(mentions, mentions[gap:], strict=False)]
+        pairs = (pair for pair in apart if frozenset(mention.normal for mention in pair) not in related)
         for number, pair in enumerate(pairs):
             if number == MAX_CO_OCCURRENCES:
                 break
