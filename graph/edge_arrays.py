@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .types import Edge
 
 ALPHA = 0.85  # Page et al., 1999; also networkx's
-TOLERANCE = 1e-8  # of the L1 difference between two rounds
+TOLERANCE = 1e-6  # of the L1 difference between two rounds; networkx stops at 1e-6 for each node
 MAX_ROUNDS = 200
 FIRST_CAPACITY = 64
 
@@ -74,8 +74,10 @@ class EdgeArrays:
         self._times = np.pad(self._times, ((0, 0), (0, more)))
         self._weight = np.pad(self._weight, (0, more))
 
-    def rank(self, seeds: Mapping[int, float], *, as_of: datetime | None, alpha: float = ALPHA) -> dict[int, float]:
-        """Personalised PageRank of the nodes that the walk reaches, by id; they sum to 1.
+    def rank(
+        self, seeds: Mapping[int, float], *, as_of: datetime | None, alpha: float = ALPHA, limit: int | None = None
+    ) -> list[tuple[int, float]]:
+        """Personalised PageRank of the nodes that the walk reaches, best first, as (id, score); all sum to 1.
 
         Edges are walked both ways, with a chance proportional to confidence. seeds: weights over 0 of nodes that are
         here. A walk that can go nowhere returns to the seeds.
@@ -94,8 +96,8 @@ class EdgeArrays:
             scores = following
             if change < TOLERANCE:
                 break
-        reached = np.flatnonzero(scores > 0)
-        return {self.node_ids[row]: float(scores[row]) for row in reached.tolist()}
+        best = _best_rows(scores, limit)
+        return [(self.node_ids[row], score) for row, score in zip(best.tolist(), scores[best].tolist(), strict=True)]
 
     def _transitions(self, as_of: datetime | None) -> tuple[Rows, Rows, Floats, NDArray[np.bool_]]:
         """(from, to, chance of the step, nodes without any step); kept for the graph as it is now."""
@@ -117,6 +119,15 @@ class EdgeArrays:
         if as_of is None:
             self._walk = walk
         return walk
+
+
+def _best_rows(scores: Floats, limit: int | None) -> Rows:
+    """Of scores over 0, the highest first; of equal ones the earlier row."""
+    reached = np.flatnonzero(scores > 0)
+    if limit is not None and limit < len(reached):
+        threshold = np.partition(scores[reached], len(reached) - limit)[len(reached) - limit] if limit else np.inf
+        reached = reached[scores[reached] >= threshold]
+    return reached[np.argsort(-scores[reached], kind="stable")][:limit]
 
 
 def _seconds(moment: datetime | None, otherwise: float) -> float:

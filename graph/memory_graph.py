@@ -254,21 +254,20 @@ class MemoryGraph:
             self._check(node_id)
             if not 0 < weight < float("inf"):
                 raise ValueError(f"seed {node_id} has weight {weight}: a finite weight over 0 is accepted")
-        scores = (
-            self._rank_by_backend(seeds, as_of, alpha)
-            if self.backend
-            else self._arrays.rank(seeds, as_of=as_of, alpha=alpha)
-        )
-        best = heapq.nsmallest(
-            limit if limit is not None else len(scores), scores.items(), key=lambda one: (-one[1], one[0])
-        )
-        return [(self.node(node_id), score) for node_id, score in best if score > 0]
+        if self.backend:
+            best = self._rank_by_backend(seeds, as_of, alpha)[:limit]
+        else:
+            best = self._arrays.rank(seeds, as_of=as_of, alpha=alpha, limit=limit)
+        return [(self.node(node_id), score) for node_id, score in best]
 
-    def _rank_by_backend(self, seeds: Mapping[int, float], as_of: datetime | None, alpha: float) -> dict[int, float]:
+    def _rank_by_backend(
+        self, seeds: Mapping[int, float], as_of: datetime | None, alpha: float
+    ) -> list[tuple[int, float]]:
         scores: dict[int, float] = nx.pagerank(
             self._weighted(as_of), alpha=alpha, personalization=dict(seeds), backend=self.backend
         )
-        return scores
+        reached = ((node_id, score) for node_id, score in scores.items() if score > 0)
+        return sorted(reached, key=lambda one: (-one[1], one[0]))
 
     @_alone
     def communities(
