@@ -121,6 +121,7 @@ def _change(memory: Memory, change: Change, vectors: Mapping[str, Vectors]) -> M
         _check_text_is_new(memory, change.text)
         memory.text = change.text
         replace_text(memory, vectors[memory.text], at=now)
+        knowledge.close_unsupported([memory.pk], reworded=True)
     _revise(memory, "UPDATE", old_text=old_text, new_text=memory.text)
     return memory
 

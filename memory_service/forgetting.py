@@ -161,6 +161,7 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
 @transaction.atomic
 def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
     """The whole scope, or one run of it."""
+    knowledge.raise_version([scope_id])  # in the order in which all writers of the graph take their locks
     memories, sessions = Memory.objects.filter(scope=scope_id), Session.objects.filter(scope=scope_id)
     if kind == "run":
         _rehome(memories.filter(run_id=name), name)

@@ -9,7 +9,7 @@ search      a question -> relations; entities and graphs of a filter
 """
 
 from .graphs import graph_of
-from .recording import close_unsupported, forget_memories, forget_scope, record
+from .recording import close_unsupported, forget_memories, forget_scope, raise_version, record
 from .search import list_relations, relations_for
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "forget_scope",
     "graph_of",
     "list_relations",
+    "raise_version",
     "record",
     "relations_for",
 ]

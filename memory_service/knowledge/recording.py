@@ -464,10 +464,11 @@ def add_stated(
     stated[key] = Stated(surest, ids, min(times) if len(times) == 2 else None)
 
 
-def close_unsupported(memory_ids: Sequence[int]) -> int:
+def close_unsupported(memory_ids: Sequence[int], *, reworded: bool = False) -> int:
     """Closes the open relations that rested on these memories and rest on no live one now. Returns how many.
 
-    Each ends when the last of its memories did. The memories have been saved with their end.
+    Each ends when the last of its memories did. The memories have been saved with their end; or they are live and
+    reworded, and support nothing that was drawn from their old words.
     """
     ids = list(memory_ids)
     with connection.cursor() as cursor:
@@ -486,10 +487,10 @@ def close_unsupported(memory_ids: Sequence[int]) -> int:
             "FROM (SELECT s.relation_id, max(coalesce(m.invalid_at, m.expired_at, %s)) AS ended_at "
             "FROM memory_service_relationsource s JOIN memory_service_memory m ON m.id = s.memory_id "
             "WHERE s.relation_id IN (SELECT relation_id FROM memory_service_relationsource WHERE memory_id = ANY(%s)) "
-            "GROUP BY s.relation_id HAVING NOT bool_or(m.state = 'live')) x, "
+            "GROUP BY s.relation_id HAVING NOT bool_or(m.state = 'live' AND m.id <> ALL(%s))) x, "
             "unnest(%s::bigint[], %s::bigint[]) AS v(scope_id, version) "
             "WHERE r.id = x.relation_id AND r.expired_at IS NULL AND v.scope_id = r.scope_id",
-            [timezone.now(), timezone.now(), ids, list(versions), list(versions.values())],
+            [timezone.now(), timezone.now(), ids, ids if reworded else [], list(versions), list(versions.values())],
         )
         return int(cursor.rowcount)
 

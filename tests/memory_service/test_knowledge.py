@@ -134,6 +134,13 @@ def test_it_ends_a_relation_with_its_last_memory(client: ApiClient) -> None:
     assert ("Ann", "lives_in", "Oslo") not in relations() and ("Ann", "lives_in", "Oslo") in relations(open_only=False)
 
 
+def test_it_ends_what_was_drawn_from_words_that_were_changed_by_hand(client: ApiClient, project: Project) -> None:
+    say(client, "I live in Oslo.", "I work at Nordbank.")
+    memory = Memory.objects.get(kind="semantic", attribute="lives in")
+    editing.update_memory(project, memory.public_id, editing.Change(text="Ann has left Oslo"))
+    assert relations() == {("Ann", "works_at", "Nordbank")}
+
+
 def test_it_ends_relations_of_superseded_memories_when_those_ended(client: ApiClient, project: Project) -> None:
     say(client, "I live in Oslo.", at="2024-01-10T12:00:00Z")
     memory = Memory.objects.get(kind="semantic")
