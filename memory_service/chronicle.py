@@ -49,7 +49,7 @@ Status = Assertion.Status
 @dataclass(slots=True)
 class Changes:
     """What came of a fold. operations: (memory, ADD | UPDATE | DELETE), in order. added: new memories, with the
-    candidate each stands for."""
+    candidate each stands for; and those that hold again."""
 
     operations: list[tuple[Memory, str]] = field(default_factory=list)
     added: list[tuple[Memory, Candidate]] = field(default_factory=list)
@@ -449,6 +449,7 @@ class _Folding:
         memory.save(update_fields=["state", "expired_at", "invalid_at", "replaced_by"])
         reason = self.reason or "holds: what ended it does not count any more, or was earlier"
         self._revise(memory, "UPDATE", memory.text, memory.text, reason, span.best)
+        self.changes.added.append((memory, _to_candidate(self.rows[span.best.key])))
 
     def _retime(self, memory: Memory, span: Span) -> None:
         valid_at = self._valid_at(span)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -43,6 +44,8 @@ class Environment(BaseSettings):
 
     search_cache_mb: int = Field(default=256, ge=0, le=1_000_000)
 
+    graph_backend: str = ""
+
     embedding_model: str = "all-MiniLM-L6-v2"
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -75,6 +78,14 @@ class Environment(BaseSettings):
     @classmethod
     def check_database(cls, value: str) -> str:
         return _check_scheme(value, DATABASE_SCHEMES)
+
+    @field_validator("graph_backend")
+    @classmethod
+    def check_backend(cls, value: str) -> str:
+        installed = sorted({entry.name for entry in entry_points(group="networkx.backends")} - {"nx_loopback"})
+        if value and value not in installed:
+            raise ValueError(f"no such networkx backend is installed; there are {', '.join(installed) or 'none'}")
+        return value
 
     @field_validator("celery_broker_url")
     @classmethod

@@ -15,15 +15,13 @@ import numpy as np
 from django.db import connection
 from django.utils import timezone
 
-from . import chronicle, policies, timeline
+from . import chronicle, knowledge, policies, timeline
 from .embedding import Vectors, embed_texts, serving_profile, to_literal
-from .extraction.types import Candidate, EntityMention, Usage
+from .extraction.types import Candidate, Usage
 from .llm import LLMConfig
 from .models import (
-    Entity,
     Event,
     Memory,
-    MemoryEntity,
     MemoryRevision,
     MemorySource,
     MemoryState,
@@ -173,25 +171,26 @@ class _Writer:
         changes = chronicle.tell(self.event, self.scope, told, options=self.options)
         for changed, operation in changes.operations:
             self.outcome.record(changed, operation)
-        self._add_untold(changes.untold)
-        self._link_entities([*added, *changes.added])
+        added += self._add_untold(changes.untold)
+        closed = [memory for memory in self.targets.values() if memory.state != MemoryState.LIVE]
+        knowledge.record(self.scope, self.event, [*added, *sourced, *changes.added], [*closed, *changes.closed])
         return self.outcome
 
-    def _add_untold(self, turns: Sequence[tuple[Candidate, Message]]) -> None:
+    def _add_untold(self, turns: Sequence[tuple[Candidate, Message]]) -> list[tuple[Memory, Candidate]]:
         """What takes back words that nobody said is kept as it was said."""
         candidates = [as_turn(candidate) for candidate, _ in turns]
         fresh = {self._key(c): c for c in candidates if self._key(c) not in self.known}
         live = self._known_hashes([hash_text(c.text) for c in fresh.values()])
         new = [c for key, c in fresh.items() if key not in live]
         if not new:
-            return
+            return []
         added = [(self.build(candidate), candidate) for candidate in new]
         self._add(added, embed_texts([candidate.text for candidate in new]))
         self.link_sources(added)
         reason = "kept as it was said: nothing is known that it could correct"
         decisions = {id(c): Decision("ADD", c, None, None, reason, "local") for c in new}
         self._revise_added(added, decisions)
-        self._link_entities(added)
+        return added
 
     def _unchanged_targets(self, plan: Plan) -> dict[int, Memory]:
         """Locked. A memory that was edited or deleted while the decision was made is no target any more: what was
@@ -340,30 +339,6 @@ class _Writer:
             ),
             ignore_conflicts=True,
         )
-
-    def _link_entities(self, added: Sequence[tuple[Memory, Candidate]]) -> None:
-        mentions = {normal_name(e.name): e for _, candidate in added for e in candidate.entities}
-        if not mentions:
-            return
-        Entity.objects.bulk_create(
-            (self._entity(name, mention) for name, mention in sorted(mentions.items())), ignore_conflicts=True
-        )
-        ids = dict(Entity.objects.filter(scope=self.scope, normal_name__in=mentions).values_list("normal_name", "id"))
-        MemoryEntity.objects.bulk_create(
-            (
-                MemoryEntity(memory=memory, entity_id=ids[normal_name(mention.name)])
-                for memory, candidate in added
-                for mention in candidate.entities
-            ),
-            ignore_conflicts=True,
-        )
-
-    def _entity(self, name: str, mention: EntityMention) -> Entity:
-        return Entity(scope=self.scope, name=mention.name[:MAX_NAME_CHARS], normal_name=name, type=mention.type)
-
-
-def normal_name(name: str) -> str:
-    return " ".join(name.casefold().split())[:MAX_NAME_CHARS]
 
 
 def as_turn(candidate: Candidate) -> Candidate:

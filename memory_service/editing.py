@@ -14,7 +14,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import chronicle
+from . import chronicle, knowledge
 from .consolidation import close
 from .embedding import Vectors, embed_texts
 from .errors import Conflict, NotFound
@@ -122,6 +122,7 @@ def _change(memory: Memory, change: Change, vectors: Mapping[str, Vectors]) -> M
     if not isinstance(change.text, Unset) and change.text != old_text:
         _check_text_is_new(memory, change.text)
         chronicle.reword(memory, change.text, vectors[change.text], at=now)
+        knowledge.close_unsupported([memory.pk], reworded=True)
     _revise(memory, "UPDATE", old_text=old_text, new_text=memory.text)
     if memory.text != old_text:
         chronicle.rewritten(memory, old_text)
@@ -147,6 +148,7 @@ def delete_memory(project: Project, public_id: Any, *, linked: bool = False) -> 
     chain = _superseded_by(memory) if linked else []
     for one in [memory, *chain]:
         close_by_request(one)
+    knowledge.close_unsupported([one.pk for one in (memory, *chain)])
     return 1 + len(chain)
 
 

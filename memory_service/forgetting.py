@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from . import caches, chronicle
+from . import caches, chronicle, knowledge
 from .editing import close_by_request
 from .embedding import embed_texts
 from .erasure import Erasure
@@ -237,6 +237,7 @@ def delete_matching(project: Project, node: Filter, scope_id: int) -> int:
             memories = list(matching.select_for_update(of=("self",))[:DELETE_BATCH])
             for memory in memories:
                 close_by_request(memory, for_good=False)
+            knowledge.close_unsupported([memory.pk for memory in memories])
         num_deleted += len(memories)
         if not memories:
             return num_deleted
@@ -286,6 +287,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
 @transaction.atomic
 def _forget_run(scope_id: int, run_id: str, erasure: Erasure) -> None:
     chronicle.lock(scope_id)
+    knowledge.raise_version([scope_id])  # in the order in which all writers of the graph take their locks
     memories = Memory.objects.filter(scope=scope_id, run_id=run_id)
     sessions = Session.objects.filter(scope=scope_id, run_id=run_id)
     said = list(Message.objects.filter(session__in=sessions).values_list("pk", flat=True))
@@ -294,6 +296,7 @@ def _forget_run(scope_id: int, run_id: str, erasure: Erasure) -> None:
     _rehome(memories, run_id)
     _take_back(scope_id, run_id, said, erasure)
     gone = [str(public_id) for public_id in memories.values_list("public_id", flat=True)]
+    knowledge.forget_memories(list(memories.values_list("pk", flat=True)))
     erasure.destroy(memories)
     erasure.destroy(sessions)
     erasure.destroy(Event.objects.filter(pk__in=events, messages__isnull=True))

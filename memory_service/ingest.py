@@ -30,6 +30,7 @@ from .errors import Conflict, LLMMalformed, LLMUnavailable, ServiceError
 from .extraction.llm import WINDOW_MESSAGES, extract_llm
 from .extraction.local import extract_local
 from .extraction.types import Candidate, Extraction, Grounding, SourceMessage, Usage
+from .knowledge import asking
 from .llm import LLMConfig
 from .locks import Kind, advisory_lock
 from .logs import request_id
@@ -79,6 +80,7 @@ class AddRequest:
     expiration_date: date | None = None
     wishes: dict[str, Any] = field(default_factory=dict)
     timezone: str | None = None  # an IANA name, or an offset such as -08:00
+    enable_graph: bool | None = None  # None: as the project says
 
     def options(self) -> dict[str, Any]:
         expires = self.expiration_date.isoformat() if self.expiration_date else None
@@ -89,6 +91,7 @@ class AddRequest:
             "expiration_date": expires,
             "wishes": self.wishes,
             "timezone": self.timezone,
+            "enable_graph": self.enable_graph,
         }
 
 
@@ -524,12 +527,16 @@ def finish(work: Work) -> None:
     except ServiceError as exc:
         _fall_back(work, exc)
         return finish(work)
+    asked = asking.Asked()
+    if work.llm is not None and asking.wants_relations(event):
+        asked = asking.ask_relations(event, extraction.candidates, work.llm)
     with transaction.atomic():
         _lock_claim(event)
         outcome = consolidation.apply(event, plan, vectors, work.messages)
         consolidation.quarantine(event, extraction.quarantined, work.vectors[num_candidates:], work.messages)
-        record_usage(event, [*extraction.usage, *plan.usage])
-        notes = extraction.notes if outcome.results else [*extraction.notes, NOTHING_NEW]
+        asking.write_relations(event, asked)
+        record_usage(event, [*extraction.usage, *plan.usage, *asked.usage])
+        notes = [*extraction.notes, *asked.notes, *([] if outcome.results else [NOTHING_NEW])]
         _complete(event, outcome.results, notes)
     return None
 

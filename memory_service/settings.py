@@ -105,6 +105,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "entities": {
+        "task": "memory_service.tasks.resolve_entities",
+        "schedule": 20.0,
+        "options": {"expires": 20},
+    },
     "summaries": {
         "task": "memory_service.tasks.refresh_summaries",
         "schedule": 30.0,

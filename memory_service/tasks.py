@@ -11,6 +11,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from . import forgetting, ingest
+from .knowledge import merging
 from .models import Event, Session, change
 
 logger = logging.getLogger(__name__)
@@ -74,3 +75,10 @@ def sweep() -> None:
 def compact_changes() -> None:
     """Keeps the table that versions are summed from short."""
     change.compact()
+
+
+@shared_task
+def resolve_entities() -> None:
+    """Embeds the names of new entities, and merges those that are surely one. Never on the path of an add."""
+    for scope_id in merging.embed_names():
+        merging.merge_duplicates(scope_id)

@@ -10,12 +10,13 @@ from typing import Any
 from django.conf import settings
 from rest_framework.request import Request
 
-from memory_service import forgetting, ingest, moments, retrieval, tasks
+from memory_service import forgetting, ingest, knowledge, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
 from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
 
 from . import rendering
+from .graph_rendering import render_relation
 from .paging import paginate
 from .serializers import (
     AddSerializer,
@@ -85,13 +86,20 @@ def added(event: Event) -> dict[str, Any]:
     return answer
 
 
-def search(request: Request, data: Any, *, refuse_top_level: bool) -> list[dict[str, Any]]:
+def search(request: Request, data: Any, *, refuse_top_level: bool) -> dict[str, Any]:
+    """`results`, and beside them `relations` where the graph was asked for."""
     parser = validated(SearchSerializer(data=data))
     fields = read_fields(parser.validated_data.get("fields"), rendering.HIT_FIELDS)
     asked = parser.to_request(refuse_top_level=refuse_top_level)
     hits = retrieval.search(project_of(request), asked)
     explain = parser.validated_data["explain"] or bool(fields and "score_breakdown" in fields)
-    return rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
+    answer: dict[str, Any] = {
+        "results": rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
+    }
+    if parser.validated_data["enable_graph"]:
+        found = knowledge.relations_for(project_of(request), asked.query, asked.filter, asked.top_k, hits=hits)
+        answer["relations"] = [render_relation(hit) for hit in found]
+    return answer
 
 
 def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bool) -> dict[str, Any]:
@@ -99,9 +107,10 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
     paging = {k: request.query_params[k] for k in ("page", "page_size") if k in request.query_params}
     parser = validated(ListSerializer(data={**data, **paging}))
     fields = read_fields(parser.validated_data.get("fields"), rendering.MEMORY_FIELDS)
+    node = parser.to_scoped_filter(refuse_top_level=refuse_top_level)
     memories = retrieval.memories_passing(
         project_of(request),
-        parser.to_scoped_filter(refuse_top_level=refuse_top_level),
+        node,
         show_expired=parser.validated_data["show_expired"],
         moment=(moment := parser.to_moment()),
     )
@@ -115,7 +124,11 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
         texts = moments.texts_known_at(rows, moment.known_at)
         for row in rows:
             row.text = texts.get(row.pk, row.text)
-    return {**envelope, "results": rendering.render_memories(rows, fields)}
+    answer = {**envelope, "results": rendering.render_memories(rows, fields)}
+    if parser.validated_data["enable_graph"]:
+        found = knowledge.list_relations(project_of(request), node, parser.validated_data["page_size"])
+        answer["relations"] = [render_relation(hit) for hit in found]
+    return answer
 
 
 def render_one(memory: Memory) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def add(request: Request) -> Response:
 @api_view(["POST"])
 def search(request: Request) -> Response:
     """The memories that answer a question, best first."""
-    return Response({"results": handlers.search(request, body_of(request), refuse_top_level=True)})
+    return Response(handlers.search(request, body_of(request), refuse_top_level=True))
 
 
 @extend_schema(request=ListSerializer, responses=OpenApiTypes.OBJECT, tags=["memories"])
@@ -140,7 +140,9 @@ def _listed(request: Request, page: dict[str, Any], data: dict[str, Any]) -> Any
     """A bare list, unless a page or the later format was asked for."""
     if "page" in request.query_params or "page" in data:
         return page
-    return {"results": page["results"]} if data.get("output_format") == "v1.1" else page["results"]
+    if data.get("output_format") == "v1.1" or "relations" in page:
+        return {name: page[name] for name in ("results", "relations") if name in page}
+    return page["results"]
 
 
 @extend_schema(request=ListSerializer, responses=OpenApiTypes.OBJECT, tags=["older clients"])
@@ -155,5 +157,7 @@ def list_v2(request: Request) -> Response:
 def search_older(request: Request) -> Response:
     """v1 and v2: entity ids may stand at the top level, and the answer is a bare list."""
     data = body_of(request)
-    hits = handlers.search(request, data, refuse_top_level=False)
-    return Response({"results": hits, "relations": []} if data.get("output_format") == "v1.1" else hits)
+    answer = handlers.search(request, data, refuse_top_level=False)
+    if data.get("output_format") == "v1.1" or "relations" in answer:
+        return Response({"relations": [], **answer})
+    return Response(answer["results"])

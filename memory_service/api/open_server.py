@@ -102,7 +102,7 @@ def history(request: Request, memory_id: str) -> Response:
 @extend_schema(request=SearchSerializer, responses=OpenApiTypes.OBJECT, tags=TAGS)
 @api_view(["POST"])
 def search(request: Request) -> Response:
-    return Response({"results": handlers.search(request, body_of(request), refuse_top_level=False)})
+    return Response(handlers.search(request, body_of(request), refuse_top_level=False))
 
 
 @extend_schema(operation_id="open_server_list_entities", responses=OpenApiTypes.OBJECT, tags=TAGS)

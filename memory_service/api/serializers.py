@@ -165,6 +165,9 @@ class AddSerializer(EntityIdsSerializer):
     )
     async_mode = serializers.BooleanField(required=False, allow_null=True, help_text="false waits (older clients)")
     output_format = serializers.CharField(required=False, allow_null=True)
+    enable_graph = serializers.BooleanField(
+        required=False, allow_null=True, help_text="ask the language model for relations, whatever the project says"
+    )
 
     def validate_metadata(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
         return check_metadata(value)
@@ -189,6 +192,7 @@ class AddSerializer(EntityIdsSerializer):
             expiration_date=data.get("expiration_date"),
             wishes={name: data[name] for name in wishes if data.get(name)},
             timezone=data.get("timezone") or common_offset(messages),
+            enable_graph=data.get("enable_graph"),
         )
 
 
@@ -334,6 +338,7 @@ class SearchSerializer(FilteredSerializer):
 
 
 class ListSerializer(FilteredSerializer):
+    enable_graph = serializers.BooleanField(default=False)
     page = serializers.IntegerField(default=1, min_value=1, max_value=10**9)
     page_size = serializers.IntegerField(default=100, min_value=1, max_value=MAX_PAGE_SIZE)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, forgetting, memories, open_server, sessions, status, versions
+from . import entities, events, forgetting, graph, memories, open_server, sessions, status, versions
 
 
 class NameConverter(StringConverter):
@@ -47,6 +47,16 @@ urlpatterns = [
     path("v1/entities/", entities.entities),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),
+    path("v1/graph/", graph.search),
+    path("v1/graph/entities/", graph.entities),
+    path("v1/graph/entities/<uuid:entity_id>/", graph.entity),
+    path("v1/graph/entities/<uuid:entity_id>/merge/", graph.merge),
+    path("v1/graph/merges/", graph.merges),
+    path("v1/graph/merges/<uuid:merge_id>/undo/", graph.undo_merge),
+    path("v1/graph/duplicates/", graph.duplicates),
+    path("v1/graph/paths/", graph.paths),
+    path("v1/graph/communities/", graph.communities),
+    path("v1/graph/rank/", graph.rank),
     path("memories", open_server.memories),
     path("memories/<uuid:memory_id>", open_server.memory),
     path("memories/<uuid:memory_id>/history", open_server.history),

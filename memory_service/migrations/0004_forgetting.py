@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('memory_service', '0002_scope_versions'),
+        ('memory_service', '0003_timelines'),
     ]
 
     operations = [

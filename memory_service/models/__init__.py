@@ -3,6 +3,7 @@
 from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
+from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
 from .memory import (
     Entity,
     Memory,
@@ -24,10 +25,14 @@ __all__ = [
     "Embedding",
     "EmbeddingProfile",
     "Entity",
+    "EntityAlias",
+    "EntityEmbedding",
+    "EntityMerge",
     "Event",
     "EventStatus",
     "ExtractionPolicy",
     "ForgettingReceipt",
+    "GraphState",
     "Membership",
     "Memory",
     "MemoryEntity",
@@ -38,6 +43,8 @@ __all__ = [
     "Organisation",
     "Posting",
     "Project",
+    "Relation",
+    "RelationSource",
     "Review",
     "Scope",
     "ScopeChange",

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 from django.utils import timezone
 
 from .base import PublicModel
@@ -178,20 +178,46 @@ class MemorySource(models.Model):
         return f"{self.message_id}[{self.start}:{self.end}]"
 
 
-class Entity(models.Model):
-    """A person, place, organisation, thing or event named in a scope."""
+class Entity(PublicModel):
+    """A person, place, organisation, thing or event named in a scope.
+
+    discriminator: tells it from others of the same name ("sister of ann"). is_ambiguous: also stands for mentions of
+    which it is not known whom of that name they mean. merged_into: it is one with that entity, which has its rows now.
+    version: of the scope's GraphState when the row last changed.
+    """
 
     scope = models.ForeignKey(Scope, models.CASCADE, related_name="entities")
     name = models.CharField(max_length=MAX_NAME_CHARS)
     normal_name = models.CharField(max_length=MAX_NAME_CHARS)
+    discriminator = models.CharField(max_length=MAX_NAME_CHARS, blank=True, default="", db_default="")
     type = models.CharField(max_length=20)
+    description = models.TextField(blank=True, default="", db_default="")
+    is_ambiguous = models.BooleanField(default=False, db_default=False)
+    num_mentions = models.IntegerField(default=0, db_default=0)
+    last_mentioned_at = models.DateTimeField(null=True)
+    merged_into = models.ForeignKey("self", models.SET_NULL, null=True, related_name="merged_from")
+    version = models.BigIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(default=timezone.now)
     memories: models.ManyToManyField[Memory, MemoryEntity] = models.ManyToManyField(
         Memory, through="MemoryEntity", related_name="entities"
     )
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["scope", "normal_name"], name="entity_name_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["scope", "normal_name", "discriminator"], name="entity_name_unique"),
+            models.CheckConstraint(
+                condition=Q(merged_into__isnull=True) | ~Q(merged_into=F("id")), name="entity_not_merged_into_itself"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["scope", "version"], name="entity_changed"),
+            # "Anna" may mean "Anna Smith".
+            models.Index(
+                F("scope"),
+                Func(F("normal_name"), Value(" "), Value(1), function="split_part", output_field=models.CharField()),
+                name="entity_given_name",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -41,6 +41,7 @@ class Project(PublicModel):
     extraction_policy = models.CharField(max_length=20, choices=ExtractionPolicy.choices, default=ExtractionPolicy.AUTO)
     custom_instructions = models.TextField(blank=True, default="")
     custom_categories = models.JSONField(default=list, blank=True)
+    enable_graph = models.BooleanField(default=False, db_default=False)  # a model is asked for relations on every add
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

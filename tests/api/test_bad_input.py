@@ -37,6 +37,9 @@ WITH_BODY = [
     ("PUT", "/v1/batch/"),
     ("DELETE", "/v1/batch/"),
     ("POST", "/v1/feedback/"),
+    ("POST", "/v1/graph/"),
+    ("POST", "/v1/graph/rank/"),
+    ("POST", f"/v1/graph/entities/{MISSING}/merge/"),
     ("POST", "/memories"),
     ("PUT", f"/memories/{MISSING}"),
     ("POST", "/search"),
@@ -53,6 +56,12 @@ READ = [
     f"/v1/sessions/{MISSING}/messages/",
     "/v1/entities/",
     "/v1/entities/user/alice/",
+    "/v1/graph/entities/",
+    f"/v1/graph/entities/{MISSING}/",
+    f"/v1/graph/paths/?source={MISSING}&target={MISSING}",
+    "/v1/graph/communities/",
+    "/v1/graph/duplicates/",
+    "/v1/graph/merges/",
     "/v2/entities/user/alice/",
     "/v1/memories/?user_id=alice",
     "/memories?user_id=alice",
@@ -60,7 +69,15 @@ READ = [
     f"/memories/{MISSING}/history",
     "/entities",
 ]
-PAGED = ["/v1/events/", "/v1/sessions/", "/v1/entities/", "/v1/memories/?user_id=alice", "/v1/memories/events/"]
+PAGED = [
+    "/v1/graph/entities/",
+    "/v1/graph/merges/",
+    "/v1/events/",
+    "/v1/sessions/",
+    "/v1/entities/",
+    "/v1/memories/?user_id=alice",
+    "/v1/memories/events/",
+]
 
 
 def short(value: Any) -> str:
