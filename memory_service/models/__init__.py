@@ -3,6 +3,7 @@
 from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
+from .life import Budget, IdempotencyKey, LifecycleSettings, MemoryRecall, Profile, SummaryNode
 from .memory import (
     Entity,
     Memory,
@@ -17,6 +18,7 @@ from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
 
 __all__ = [
     "ApiKey",
+    "Budget",
     "CompletionUsage",
     "Embedding",
     "EmbeddingProfile",
@@ -24,18 +26,23 @@ __all__ = [
     "Event",
     "EventStatus",
     "ExtractionPolicy",
+    "IdempotencyKey",
+    "LifecycleSettings",
     "Membership",
     "Memory",
     "MemoryEntity",
+    "MemoryRecall",
     "MemoryRevision",
     "MemorySource",
     "MemoryState",
     "Message",
     "Organisation",
     "Posting",
+    "Profile",
     "Project",
     "Scope",
     "ScopeChange",
     "Session",
+    "SummaryNode",
     "hash_text",
 ]
