@@ -14,6 +14,10 @@ NAMESPACE = 0x4D45 << 48  # "ME": keeps our locks apart from anybody else's
 class Kind(IntEnum):
     SCOPE = 1
     DELETION = 2
+    SUMMARY = 11
+    PROFILE = 12
+    JOB = 13
+    CATEGORIES = 14
 
 
 @contextmanager
