@@ -13,6 +13,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from . import ledger, profiles
 from .editing import close_by_request
 from .filters import ENTITY_FIELDS, Filter, parse, to_message_q
 from .ingest import claim, record_failure
@@ -24,6 +25,7 @@ from .models import (
     EventStatus,
     Memory,
     MemoryEntity,
+    MemoryRecall,
     MemoryRevision,
     MemorySource,
     Message,
@@ -31,6 +33,7 @@ from .models import (
     Project,
     Scope,
     Session,
+    SummaryNode,
 )
 from .retrieval import find_scopes, memories_passing
 
@@ -82,6 +85,8 @@ def _run(event: Event) -> datetime | None:
         counts = {name: counts.get(name, 0) + number for name, number in found.items()}
     if busy:
         return _put_off(event, counts)
+    if entity:
+        forget_life(event.project, entity["type"], entity["name"])
     _complete(event, counts)
     return None
 
@@ -155,13 +160,26 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     for scope_id in _scopes_of(project, kind, name):
         for what, number in forget_in_scope(scope_id, kind, name).items():
             total[what] = total.get(what, 0) + number
+    forget_life(project, kind, name)
     return total
+
+
+@transaction.atomic
+def forget_life(project: Project, kind: str, name: str) -> None:
+    """What was made of the entity's memories and stands in no scope: profile, summaries asked for, whom a call was for.
+
+    Summaries by a filter may hold anybody's words: all of the project's go."""
+    Event.objects.filter(project=project, type=Event.Type.SUMMARY).delete()
+    if kind == "user":
+        profiles.forget_user(project.pk, name)
+        ledger.forget_user(project.pk, name)
 
 
 @transaction.atomic
 def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
     """The whole scope, or one run of it."""
     memories, sessions = Memory.objects.filter(scope=scope_id), Session.objects.filter(scope=scope_id)
+    profiles.forget_scope(scope_id)
     if kind == "run":
         _rehome(memories.filter(run_id=name), name)
         counts = _destroy(memories.filter(run_id=name), sessions.filter(run_id=name))
@@ -193,11 +211,12 @@ def _destroy(memories: Any, sessions: Any) -> dict[str, int]:
     messages = Message.objects.filter(session__in=session_ids)
     events = list(messages.values_list("event_id", flat=True).distinct())
     counts = {"memories": len(ids), "messages": messages.count(), "sessions": len(session_ids)}
-    for model in (Posting, Embedding, MemoryEntity, MemoryRevision, MemorySource):
+    for model in (Posting, Embedding, MemoryEntity, MemoryRecall, MemoryRevision, MemorySource):
         _raw_delete(model.objects.filter(memory__in=ids))
     _raw_delete(MemorySource.objects.filter(message__in=messages))
     Memory.objects.filter(replaced_by__in=ids).update(replaced_by=None)
     _raw_delete(Memory.objects.filter(pk__in=ids))
+    _raw_delete(SummaryNode.objects.filter(session__in=session_ids))
     _raw_delete(messages)
     Event.objects.filter(pk__in=events, messages__isnull=True).delete()
     _raw_delete(Session.objects.filter(pk__in=session_ids))

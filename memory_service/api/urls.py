@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, sessions, status
+from . import costs, entities, events, lifecycle, memories, open_server, profiles, sessions, status, summaries
 
 
 class NameConverter(StringConverter):
@@ -38,7 +38,16 @@ urlpatterns = [
     path("v1/sessions/", sessions.sessions),
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),
+    path("v1/sessions/<uuid:session_id>/summary/", summaries.session_summary),
+    path("v1/summary/", summaries.summary),
+    path("v1/usage/", costs.usage),
+    path("v1/budget/", costs.budget),
+    path("v1/lifecycle/", lifecycle.lifecycle),
+    path("v2/profiles/jobs/", profiles.create_job),
+    path("v2/profiles/jobs/<uuid:job_id>/", profiles.job),
+    path("v2/profiles/settings/", profiles.settings),
     path("v1/entities/", entities.entities),
+    path("v2/entities/user/<name:name>/profile/", profiles.profile),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),
     path("memories", open_server.memories),
