@@ -27,7 +27,9 @@ TALK = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted() -> None:
+def nothing_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing written but on request, however slow the machine is."""
+    monkeypatch.setattr(ranking, "FLUSH_INTERVAL_S", 1e9)
     ranking._recalled.clear()
 
 
