@@ -5,10 +5,12 @@
     ├── NotFound              404  no such thing, or not in this project
     ├── Conflict              409  true of the data as it is: immutable, duplicate
     ├── TooLarge              413  over a limit that the message names
+    ├── TooSoon               429  the same was asked for a moment ago
     └── LLMError                   the language model gave no usable answer
         ├── LLMUnavailable         time-out, 429, 5xx, connection lost: try again later
         ├── LLMRejected            bad key, unknown model, refused: trying again will not help
-        └── LLMMalformed           it answered, but not in the form asked for, even when shown the fault
+        ├── LLMMalformed           it answered, but not in the form asked for, even when shown the fault
+        └── BudgetExhausted   402  the project has spent what it may: not asked at all
 
 `permanent` tells a task whether to retry. Libraries (chunking, graph, accel) raise ValueError.
 """
@@ -45,6 +47,17 @@ class TooLarge(ServiceError):
     status = 413
 
 
+class TooSoon(ServiceError):
+    """retry_after_s: seconds until it will be done."""
+
+    status = 429
+    permanent = False
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class LLMError(ServiceError):
     status = 502
 
@@ -69,3 +82,7 @@ class LLMMalformed(LLMError):
     def __init__(self, message: str, *, usage: Sequence[Usage] = ()) -> None:
         super().__init__(message)
         self.usage = list(usage)
+
+
+class BudgetExhausted(LLMError):
+    status = 402

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from . import caches, chronicle, knowledge
+from . import caches, chronicle, knowledge, ledger, profiles
 from .editing import close_by_request
 from .embedding import embed_texts
 from .erasure import Erasure
@@ -106,6 +106,7 @@ def _run(event: Event) -> datetime | None:
         return _put_off(event, counts)
     if entity:
         erasure.destroy_named(event.project, entity["type"], entity["name"])
+        forget_life(event.project, entity["type"], entity["name"])
         _complete_forgetting(event, counts)
         caches.forget()
     else:
@@ -270,13 +271,26 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     for scope_id in _scopes_of(project, kind, name):
         forget_in_scope(scope_id, kind, name, erasure)
     erasure.destroy_named(project, kind, name)
+    forget_life(project, kind, name)
     caches.forget()
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
+
+
+@transaction.atomic
+def forget_life(project: Project, kind: str, name: str) -> None:
+    """What was made of the entity's memories and stands in no scope: profile, summaries asked for, whom a call was for.
+
+    Summaries by a filter may hold anybody's words: all of the project's go."""
+    Event.objects.filter(project=project, type=Event.Type.SUMMARY).delete()
+    if kind == "user":
+        profiles.forget_user(project.pk, name)
+        ledger.forget_user(project.pk, name)
 
 
 def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None = None) -> dict[str, int]:
     """The whole scope, or one run of it. Returns what the erasure has counted so far."""
     erasure = erasure or Erasure()
+    profiles.forget_scope(scope_id)
     if kind == "run":
         _forget_run(scope_id, name, erasure)
     else:

@@ -21,20 +21,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from django.conf import settings
 from django.db import DatabaseError, transaction
-from django.db.models import Count, F, Q
+from django.db.models import Count, F
 from django.utils import timezone
 
-from . import consolidation, policies, summaries
+from . import categories, consolidation, ledger, policies, procedural
 from .embedding import Vectors, embed_texts
-from .errors import Conflict, LLMMalformed, LLMUnavailable, ServiceError
+from .errors import BudgetExhausted, Conflict, LLMUnavailable, ServiceError
 from .extraction.llm import WINDOW_MESSAGES, extract_llm
 from .extraction.local import extract_local
-from .extraction.types import Candidate, Extraction, Grounding, SourceMessage, Usage
+from .extraction.types import Candidate, Extraction, Grounding, SourceMessage
 from .knowledge import asking
 from .llm import LLMConfig
 from .locks import Kind, advisory_lock
 from .logs import request_id
-from .models import CompletionUsage, Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
+from .models import Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,6 @@ MAX_BACKOFF_S = 300.0
 TURN_S = 30.0  # a scope with much to do lets the others have a worker after so long
 AFTER_A_TURN = timedelta(milliseconds=50)
 BATCH_EVENTS, BATCH_MESSAGES = 16, 64  # processed together, so that their texts are embedded together
-SUMMARY_MESSAGES = 200  # taken into a summary at a time
-SUMMARY_PAUSE = timedelta(minutes=10)  # after one that failed
 NOTHING_NEW = "No memory was made: what was said is small talk, or known already."
 
 
@@ -81,6 +79,7 @@ class AddRequest:
     wishes: dict[str, Any] = field(default_factory=dict)
     timezone: str | None = None  # an IANA name, or an offset such as -08:00
     enable_graph: bool | None = None  # None: as the project says
+    memory_type: str | None = None  # "procedural_memory": one memory of how the run was done
 
     def options(self) -> dict[str, Any]:
         expires = self.expiration_date.isoformat() if self.expiration_date else None
@@ -92,6 +91,7 @@ class AddRequest:
             "wishes": self.wishes,
             "timezone": self.timezone,
             "enable_graph": self.enable_graph,
+            **({"memory_type": self.memory_type} if self.memory_type else {}),
         }
 
 
@@ -341,7 +341,8 @@ def stage(events: Sequence[Event], beside: Executor) -> Staged | None:
     try:
         works = [load(event) for event in events]
         for work in works:
-            extract(work)
+            with ledger.charged(work.event.project, event=work.event, scope=work.event.scope):
+                extract(work)
     except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
         return _stage_apart(events, exc, beside)
     return Staged(events, works, beside.submit(embed, works))
@@ -362,7 +363,8 @@ def settle(staged: Staged) -> bool:
     for i, work in enumerate(staged.works):
         try:
             staged.embedded.result()
-            finish(work)
+            with ledger.charged(work.event.project, event=work.event, scope=work.event.scope):
+                finish(work)
         except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
             if record_failure(work.event, exc) == EventStatus.PENDING:
                 release(staged.events[i + 1 :])
@@ -401,8 +403,16 @@ def llm_config() -> LLMConfig | None:
     )
 
 
+def llm_of(project: Project) -> LLMConfig | None:
+    """The model that works for the project; None where it does without."""
+    return llm_config() if project_policy(project) != "local" else None
+
+
 def extract(work: Work) -> None:
     sources = [to_source(message, work.event.options.get("timezone")) for message in work.messages]
+    if work.event.options.get("memory_type") == procedural.MEMORY_TYPE:
+        extract_procedure(work, sources)
+        return
     if not work.event.options.get("infer", True):
         work.extraction = as_said(sources)
         return
@@ -474,12 +484,24 @@ def extract_with_llm(work: Work, sources: Sequence[SourceMessage], window: Seque
         work.extraction = found
 
 
+def extract_procedure(work: Work, sources: Sequence[SourceMessage]) -> None:
+    """One memory of what the run did, by the model or without; it is never merged into another."""
+    llm = work.llm
+    work.extraction = procedural.extract_local(sources)
+    if llm is not None:
+        try:
+            work.extraction = procedural.extract_llm(llm, sources, instructions=work.event.project.custom_instructions)
+        except ServiceError as exc:
+            _fall_back(work, exc)
+    work.policy, work.llm = ("add_only" if llm else "local"), None
+
+
 def _ask_llm(work: Work, sources: Sequence[SourceMessage], window: Sequence[SourceMessage]) -> Extraction:
     assert work.llm is not None  # the caller looked
     project = work.event.project
     asked = {
         "custom_instructions": project.custom_instructions,
-        "custom_categories": project.custom_categories,
+        "custom_categories": project.custom_categories or categories.DEFAULT,
     }
     wishes = {**asked, **{k: v for k, v in work.event.options.get("wishes", {}).items() if v}}
     summary = work.messages[0].session.summary if work.messages else ""
@@ -501,10 +523,9 @@ def _fall_back(work: Work, exc: ServiceError) -> None:
     if waits or work.llm is None:
         raise exc
     logger.warning("event %s: the LLM failed (%s); the local path took over", work.event.public_id, exc)
-    if isinstance(exc, LLMMalformed):
-        work.extraction.usage.extend(exc.usage)  # it was of no use, and costs all the same
     work.policy, work.llm = "local", None
-    work.extraction.notes.append(f"The language model gave no usable answer ({exc}); extracted without it.")
+    why = "may not be asked" if isinstance(exc, BudgetExhausted) else "gave no usable answer"
+    work.extraction.notes.append(f"The language model {why} ({exc}); extracted without it.")
 
 
 def embed(works: Sequence[Work]) -> None:
@@ -522,6 +543,8 @@ def finish(work: Work) -> None:
     assert event.scope is not None  # ADD events have one
     num_candidates = len(extraction.candidates)
     vectors = work.vectors[:num_candidates]
+    if not extraction.usage:  # a model that was asked has sorted its facts itself
+        extraction.candidates = categories.label(extraction.candidates, vectors, wanted=categories.wanted(event))
     try:
         plan = consolidation.decide(event.scope, extraction.candidates, vectors, policy=work.policy, llm=work.llm)
     except ServiceError as exc:
@@ -535,7 +558,6 @@ def finish(work: Work) -> None:
         outcome = consolidation.apply(event, plan, vectors, work.messages)
         consolidation.quarantine(event, extraction.quarantined, work.vectors[num_candidates:], work.messages)
         asking.write_relations(event, asked)
-        record_usage(event, [*extraction.usage, *plan.usage, *asked.usage])
         notes = [*extraction.notes, *asked.notes, *([] if outcome.results else [NOTHING_NEW])]
         _complete(event, outcome.results, notes)
     return None
@@ -551,22 +573,6 @@ def _complete(event: Event, results: list[dict[str, Any]], notes: list[str]) -> 
     now = timezone.now()
     Event.objects.filter(pk=event.pk).update(
         status=EventStatus.SUCCEEDED, results=results, notes=notes, error="", completed_at=now, updated_at=now
-    )
-
-
-def record_usage(event: Event, usage: Sequence[Usage]) -> None:
-    CompletionUsage.objects.bulk_create(
-        CompletionUsage(
-            event=event,
-            project_id=event.project_id,
-            model=one.model[:200],
-            purpose=one.purpose,
-            prompt_tokens=one.prompt_tokens,
-            completion_tokens=one.completion_tokens,
-            latency_ms=one.latency_ms,
-            cost_usd=one.cost_usd,
-        )
-        for one in usage
     )
 
 
@@ -593,35 +599,6 @@ def record_failure(event: Event, exc: BaseException) -> EventStatus | None:
 
 def _expected(exc: BaseException) -> bool:
     return isinstance(exc, ServiceError | DatabaseError)
-
-
-def refresh_summary(session: Session) -> None:
-    """Takes the messages since the last time into the session's rolling summary: by the LLM, or by extraction.
-
-    Whoever sets summary_retry_at has the session to itself until then; after a failure it stays set.
-    """
-    now = timezone.now()
-    free = Session.objects.filter(pk=session.pk).filter(Q(summary_retry_at=None) | Q(summary_retry_at__lte=now))
-    fresh = list(session.messages.filter(seq__gt=session.summary_seq).order_by("seq")[:SUMMARY_MESSAGES])
-    if not fresh or not free.update(summary_retry_at=now + SUMMARY_PAUSE):
-        return
-    sources = [to_source(message) for message in fresh]
-    llm = llm_config() if project_policy(session.scope.project) != "local" else None
-    usage: list[Usage] = []
-    try:
-        if llm is None:
-            text = summaries.summarise_local(session.summary, sources)
-        else:
-            text, usage = summaries.summarise(llm, session.summary, sources)
-    except ServiceError as exc:
-        logger.warning("session %s keeps its summary: %s", session.public_id, exc)
-        record_usage(fresh[-1].event, exc.usage if isinstance(exc, LLMMalformed) else [])
-        return
-    # Only from the state that was read: of two that run at once, one wins and nothing is summarised twice.
-    Session.objects.filter(pk=session.pk, summary_seq=session.summary_seq).update(
-        summary=text, summary_seq=fresh[-1].seq, summary_retry_at=None
-    )
-    record_usage(fresh[-1].event, usage)
 
 
 def backoff_s(num_attempts: int, exc: BaseException) -> float:

@@ -1,5 +1,8 @@
 """The only door to completions: LiteLLM behind four functions, its faults turned into our errors.
 
+Each paid request passes the meter that the caller has set (see `metered`): it may forbid the request, and it is told
+what the request cost at once, whatever becomes of the work that it was for.
+
 LiteLLM takes seconds to import, so it is imported by the first call. It retries nothing here: whoever holds
 the work (a task) waits and tries again, which `permanent` and `retry_after_s` on the errors tell it how to
 do. Neither prompts nor answers are logged.
@@ -14,10 +17,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -60,6 +65,34 @@ class Completion:
     finish_reason: str = "stop"
 
 
+class Meter(Protocol):
+    """Stands at the door. `check` raises BudgetExhausted before a request; `note` returns the usage, priced."""
+
+    def check(self, model: str, purpose: str) -> None: ...
+
+    def note(self, usage: Usage) -> Usage: ...
+
+
+_meter: ContextVar[Meter | None] = ContextVar("llm_meter", default=None)
+
+
+@contextmanager
+def metered(meter: Meter) -> Iterator[None]:
+    """Every request that is made inside, on this thread, passes the meter."""
+    token = _meter.set(meter)
+    try:
+        yield
+    finally:
+        _meter.reset(token)
+
+
+def _check_meter(config: LLMConfig, purpose: str) -> Meter | None:
+    meter = _meter.get()
+    if meter:
+        meter.check(config.model, purpose)
+    return meter
+
+
 def complete(
     config: LLMConfig,
     messages: Sequence[Message],
@@ -73,7 +106,7 @@ def complete(
     purpose: a word for the ledger ("extract"). response_schema: asked of the provider as a JSON schema; one
     that refuses is asked for any JSON, then for text, and that is remembered while the process lives. Nothing
     is validated here: see complete_structured. Raises LLMUnavailable (time-out, 429, 5xx, connection lost)
-    and LLMRejected (all other refusals).
+    and LLMRejected (all other refusals); BudgetExhausted, without a request, where a meter forbids it.
     """
     for level, response_format in _formats(config, response_schema):
         try:
@@ -96,14 +129,26 @@ def stream(
     """The answer in pieces, as they come. `on_usage` is called once, after the last piece.
 
     Raises LLMUnavailable and LLMRejected as complete does, and LLMUnavailable also where the stream ends
-    without the provider having said that the answer is whole.
+    without the provider having said that the answer is whole. The meter is the one that is set when this is called.
     """
+    return _stream(config, messages, purpose, max_tokens, on_usage, _check_meter(config, purpose))
+
+
+def _stream(
+    config: LLMConfig,
+    messages: Sequence[Message],
+    purpose: str,
+    max_tokens: int | None,
+    on_usage: Callable[[Usage], None] | None,
+    meter: Meter | None,
+) -> Iterator[str]:
     started = time.perf_counter()
     asked = _request(config, messages, max_tokens) | {
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    said, counted = "", None
+    said, counted, counts = "", None, functools.partial(_usage, config, purpose, messages)
+    told = False
     try:
         response = _litellm().completion(**asked)
         for chunk in response:
@@ -112,13 +157,20 @@ def stream(
             if piece:
                 said += piece
                 yield piece
+        # LiteLLM writes a closing "stop" of its own; what the provider sent is only here.
+        if response.received_finish_reason is None:
+            num_chars = len(said)
+            raise LLMUnavailable(f"{config.model} for {purpose}: the stream was cut short after {num_chars} characters")
+        usage = counts(said, counted, started)
+        told = True
+        usage = meter.note(usage) if meter else usage
+        if on_usage:
+            on_usage(usage)
     except _provider_error() as exc:
         raise _our_error(exc, config, purpose) from exc
-    # LiteLLM writes a closing "stop" of its own; what the provider sent is only here.
-    if response.received_finish_reason is None:
-        raise LLMUnavailable(f"{config.model} for {purpose}: the stream was cut short after {len(said)} characters")
-    if on_usage:
-        on_usage(_usage(config, purpose, messages, said, counted, started))
+    finally:
+        if meter and said and not told:  # cut short, or the reader went away: it costs all the same
+            meter.note(counts(said, counted, started))
 
 
 def complete_structured(
@@ -262,6 +314,7 @@ def _refuses_format(exc: LLMRejected) -> bool:
 def _complete_once(
     config: LLMConfig, messages: Sequence[Message], purpose: str, max_tokens: int | None, response_format: Any
 ) -> Completion:
+    meter = _check_meter(config, purpose)
     started = time.perf_counter()
     asked = _request(config, messages, max_tokens)
     if response_format is not None:
@@ -275,7 +328,7 @@ def _complete_once(
     choice = response.choices[0]
     text = _storable(choice.message.content or "")
     usage = _usage(config, purpose, messages, text, getattr(response, "usage", None), started)
-    return Completion(text, usage, choice.finish_reason or "stop")
+    return Completion(text, meter.note(usage) if meter else usage, choice.finish_reason or "stop")
 
 
 def _request(config: LLMConfig, messages: Sequence[Message], max_tokens: int | None) -> dict[str, Any]:

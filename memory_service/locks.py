@@ -15,6 +15,10 @@ class Kind(IntEnum):
     SCOPE = 1
     DELETION = 2
     TIMELINE = 3
+    SUMMARY = 11
+    PROFILE = 12
+    JOB = 13
+    CATEGORIES = 14
 
 
 @contextmanager

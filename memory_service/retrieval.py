@@ -5,6 +5,7 @@
     meaning     cosine of the embeddings: exact for up to EXACT_LIMIT documents, through HNSW above
     neighbours  both again over each turn with the turn before and after it: an answer stands beside its question
     fuse        the mean of the four, each on a scale from 0 to 1
+    life        feedback and decay, where there are any (ranking.py)
     dedupe      a hit whose messages were all cited by better hits goes behind those that bring something new
     pending     messages that are accepted but not yet processed, found by their words
 
@@ -30,7 +31,7 @@ from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from . import caches, lexical
+from . import caches, lexical, ranking
 from .embedding import Vectors, embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
 from .models import Event, Memory, MemorySource, Message, Project, Scope
@@ -104,7 +105,7 @@ def search(project: Project, request: SearchRequest) -> list[Hit]:
     ranked: list[Hit] = []
     if passing and len(known.documents.ids):
         signals = score_documents(known, scope_ids, passing, vector, query_terms)
-        ranked = rank(known.documents, signals, request)
+        ranked = rank(known.documents, signals, request, ranking.load_effects(project, scope_ids))
     pending = search_pending(scope_ids, request, query_terms)
     return merge(ranked, pending, request.top_k)
 
@@ -338,9 +339,14 @@ def _nearest(vector: str, passing: Passing) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def rank(documents: Documents, signals: dict[str, Scores], request: SearchRequest) -> list[Hit]:
-    """Fuses, cuts at the threshold, moves repetition back, and reads the rows of what is left."""
+def rank(
+    documents: Documents, signals: dict[str, Scores], request: SearchRequest, effects: ranking.Effects
+) -> list[Hit]:
+    """Fuses, lets feedback and decay act, cuts at the threshold, moves repetition back, and reads the rows of what is
+    left."""
     fused = np.mean([signals[name] for name in SIGNALS], axis=0)
+    adjusted = ranking.adjust(fused, documents.ids, effects, top=2 * request.top_k)
+    fused = adjusted.scores
     order = np.argsort(-fused, kind="stable")
     order = order[fused[order] > 0]
     if request.threshold is not None:
@@ -348,6 +354,7 @@ def rank(documents: Documents, signals: dict[str, Scores], request: SearchReques
     order = order[: 2 * request.top_k]  # enough that what is moved back can be replaced
     sources = load_sources(documents.ids[order].tolist())
     kept = _new_evidence_first(order, documents.ids, sources)[: request.top_k]
+    ranking.note_recalls(documents.ids[kept].tolist())
     memories = Memory.objects.for_rendering().in_bulk(documents.ids[kept].tolist())
     if request.moment.known_at is not None:
         for memory_id, text in texts_known_at(memories.values(), request.moment.known_at).items():
@@ -355,7 +362,7 @@ def rank(documents: Documents, signals: dict[str, Scores], request: SearchReques
     return [
         Hit(
             score=float(fused[row]),
-            breakdown={name: round(float(signals[name][row]), 4) for name in SIGNALS},
+            breakdown={name: round(float(signals[name][row]), 4) for name in SIGNALS} | adjusted.parts(row),
             memory=memories[int(documents.ids[row])],
             sources=sources.get(int(documents.ids[row]), []),
         )

@@ -115,6 +115,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "profiles": {"task": "memory_service.tasks.refresh_profiles", "schedule": 60.0, "options": {"expires": 60}},
+    "categories": {"task": "memory_service.tasks.follow_categories", "schedule": 30.0, "options": {"expires": 30}},
 }
 
 STATIC_URL = "/static/"

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
 import networkx as nx
 import numpy as np
 
+from memory_service.errors import LLMError
 from memory_service.extraction.grounding import content_words
 from memory_service.extraction.llm import without_rendered
 from memory_service.extraction.types import SourceMessage, Usage
 from memory_service.llm import LLMConfig, complete_structured
 from memory_service.prompts.summarise import Summary, summarise_prompt
+from memory_service.prompts.summarise_tree import compress_prompt
+
+logger = logging.getLogger(__name__)
 
 MAX_WORDS = 150
 MIN_SENTENCE_WORDS = 4  # "Sounds great!" sums up nothing
@@ -23,10 +28,12 @@ TOLERANCE = 1.25  # times max_words that a model may write before it is cut
 def summarise(
     config: LLMConfig, previous: str, messages: Sequence[SourceMessage], *, max_words: int = MAX_WORDS
 ) -> tuple[str, list[Usage]]:
-    """`previous` and `messages` in at most about max_words words, by a model; one that rambles on is cut.
+    """`previous` and `messages` in at most about max_words words, by a model; one that rambles on is compressed by one
+    more request, and cut if that does not help.
 
     Raises LLMUnavailable, LLMRejected, LLMMalformed. Source of the length priming: InstructCMP (the prompt
-    says how many words there are, how many to keep and how many to delete).
+    says how many words there are, how many to keep and how many to delete); of the compression: BooookScore's
+    incremental updating.
     """
     said = without_rendered(messages)
     if not said:
@@ -36,8 +43,24 @@ def summarise(
     answer, usage = complete_structured(config, prompt, Summary, purpose="summarise")
     summary = " ".join(answer.summary.split())
     if _num_words(summary) > max_words * TOLERANCE:
-        summary = _most_central(_sentences(summary), max_words)
+        summary, more = _compress(config, summary, max_words)
+        usage = [*usage, *more]
     return summary, usage
+
+
+def _compress(config: LLMConfig, summary: str, max_words: int) -> tuple[str, list[Usage]]:
+    """By the model; by leaving sentences out where it gives no usable answer or one that is still too long."""
+    prompt = compress_prompt(summary, source_words=_num_words(summary), keep_words=max_words)
+    usage: list[Usage] = []
+    try:
+        answer, usage = complete_structured(config, prompt, Summary, purpose="compress_summary")
+        shorter = " ".join(answer.summary.split())
+    except LLMError as exc:
+        logger.info("a summary of %d words is cut without the language model: %s", _num_words(summary), exc)
+        shorter = ""
+    if shorter and _num_words(shorter) <= max_words * TOLERANCE:
+        return shorter, usage
+    return _most_central(_sentences(shorter or summary), max_words), usage
 
 
 def summarise_local(previous: str, messages: Sequence[SourceMessage], *, max_words: int = MAX_WORDS) -> str:

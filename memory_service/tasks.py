@@ -10,7 +10,8 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import forgetting, ingest
+from . import categories, forgetting, ingest, jobs, profiles, session_summaries
+from .errors import ServiceError
 from .knowledge import merging
 from .models import Event, Session, change
 
@@ -20,6 +21,7 @@ BROKER_PAUSE_S = 10.0  # after it did not answer: requests do not wait for it on
 STALE_S = 10  # an unfinished event untouched for so long has no worker coming for it
 SUMMARY_AFTER_MESSAGES = 8
 SUMMARIES_A_ROUND = 5
+PROFILES_A_ROUND = 5
 
 _broker_away_until = 0.0  # of time.monotonic()
 
@@ -30,7 +32,9 @@ def enqueue(event: Event) -> None:
     if time.monotonic() < _broker_away_until:
         return
     try:
-        if event.type == Event.Type.DELETE:
+        if event.type in jobs.JOBS:
+            run_job.apply_async((event.pk,), retry=False)
+        elif event.type == Event.Type.DELETE:
             run_deletion.apply_async((event.pk,), retry=False)
         elif event.scope_id is not None:
             process_scope.apply_async((event.scope_id,), retry=False)
@@ -54,10 +58,34 @@ def run_deletion(event_id: int) -> None:
 
 
 @shared_task
+def run_job(event_id: int) -> None:
+    retry_at = jobs.run(event_id)
+    if retry_at is not None:
+        run_job.apply_async((event_id,), countdown=max(0.0, (retry_at - timezone.now()).total_seconds()))
+
+
+@shared_task
+def refresh_profiles() -> None:
+    """First profiles, and new ones for users of whom enough has changed."""
+    for project, user_id in profiles.due(limit=PROFILES_A_ROUND):
+        try:
+            profiles.generate(project, user_id)
+        except ServiceError as exc:
+            logger.warning("a profile of project %s waits for the next round: %s", project.public_id, exc)
+
+
+@shared_task
+def follow_categories() -> None:
+    """Starts an event for each project whose categories were changed, by whatever way."""
+    for project in categories.projects_to_recategorise():
+        enqueue(jobs.record_job(project, Event.Type.CATEGORIZE, {}))
+
+
+@shared_task
 def refresh_summaries() -> None:
     """Never on a request's path, and only over sessions that have come to rest."""
     for session in Session.objects.needing_summary(SUMMARY_AFTER_MESSAGES)[:SUMMARIES_A_ROUND]:
-        ingest.refresh_summary(session)
+        session_summaries.refresh(session)
 
 
 @shared_task
@@ -69,6 +97,8 @@ def sweep() -> None:
         process_scope.delay(scope_id)
     for event_id in waiting.filter(type=Event.Type.DELETE).values_list("pk", flat=True):
         run_deletion.delay(event_id)
+    for event_id in waiting.filter(type__in=list(jobs.JOBS)).values_list("pk", flat=True):
+        run_job.delay(event_id)
 
 
 @shared_task

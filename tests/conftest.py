@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from memory_service import forgetting, ingest, tasks
+from memory_service import forgetting, ingest, jobs, tasks
 from memory_service.embedding import ensure_profile, serving_profile
 from memory_service.models import ApiKey, Event, EventStatus, Organisation, Project
 from tests.serving import STOP_TIMEOUT_S, Answer, Service
@@ -55,6 +55,8 @@ class Worker:
     def enqueue(self, event: Event) -> None:
         if self.paused:
             self.waiting.append(event)
+        elif event.type in jobs.JOBS:
+            jobs.run(event.pk)
         elif event.type == Event.Type.DELETE:
             forgetting.run_deletion(event.pk)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, PermissionDenied
@@ -13,7 +14,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from memory_service.errors import ServiceError
+from memory_service.errors import ServiceError, TooSoon
 from memory_service.logs import loggable_path, request_id
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ UNREACHABLE = f"The database cannot answer just now. Try again in {RETRY_AFTER_S
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
     set_rollback()
     if isinstance(exc, ServiceError):
-        return _answer(exc.status, str(exc))
+        wait_s = exc.retry_after_s if isinstance(exc, TooSoon) else None
+        return _answer(exc.status, str(exc), headers={"Retry-After": str(math.ceil(wait_s))} if wait_s else None)
     if isinstance(exc, OperationalError | InterfaceError):
         logger.warning("the database did not answer %s: %s", loggable_path(context["request"]), exc)
         return _answer(503, UNREACHABLE, headers={"Retry-After": str(RETRY_AFTER_S)})

@@ -22,6 +22,7 @@ from memory_service.filters import ENTITY_FIELDS, Filter, names_an_entity, parse
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models.conversation import MAX_NAME_CHARS
 from memory_service.moments import Moment, moment_of
+from memory_service.procedural import MEMORY_TYPE
 from memory_service.retrieval import SearchRequest
 from memory_service.validation import check_moment, check_name_size
 
@@ -30,6 +31,7 @@ MAX_TEXT_CHARS = 20_000  # of a memory written by hand
 MAX_TOP_K = 1000
 MAX_PAGE_SIZE = 200
 MAX_BATCH = 1000
+MAX_CATEGORIES = 100  # in one list
 MAX_WAIT_S = 60
 MAX_METADATA_CHARS = 50_000
 
@@ -67,9 +69,11 @@ class AsOfField(MomentField):
 
 
 class NumberField(serializers.FloatField):
-    """Finite: NaN, which a string can say, would pass any bound."""
+    """Finite: NaN, which a string can say, would pass any bound; and no truth value."""
 
     def to_internal_value(self, data: Any) -> float:
+        if isinstance(data, bool):
+            self.fail("invalid")
         number = super().to_internal_value(data)
         if not math.isfinite(number):
             self.fail("invalid")
@@ -157,13 +161,16 @@ class AddSerializer(EntityIdsSerializer):
     observation_datetime = MomentField(required=False, allow_null=True)
     observation_date = MomentField(required=False, allow_null=True)
     custom_instructions = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=10_000)
-    custom_categories = serializers.ListField(child=serializers.DictField(), required=False, allow_null=True)
+    custom_categories = serializers.ListField(
+        child=serializers.DictField(), required=False, allow_null=True, max_length=MAX_CATEGORIES
+    )
     includes = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     excludes = serializers.CharField(required=False, allow_null=True, allow_blank=True, max_length=2_000)
     wait_s = NumberField(
         default=0, min_value=0, max_value=MAX_WAIT_S, help_text="+ answer when processed, or after so long"
     )
     async_mode = serializers.BooleanField(required=False, allow_null=True, help_text="false waits (older clients)")
+    memory_type = serializers.ChoiceField(choices=[MEMORY_TYPE], required=False, allow_null=True)
     output_format = serializers.CharField(required=False, allow_null=True)
     enable_graph = serializers.BooleanField(
         required=False, allow_null=True, help_text="ask the language model for relations, whatever the project says"
@@ -180,6 +187,8 @@ class AddSerializer(EntityIdsSerializer):
         ids = {k: v for k in ENTITY_FIELDS if (v := data.get(k) or _inside(data.get("filters"), k))}
         if not ids:
             raise InvalidInput(f"name whose memory this is: at least one of {', '.join(ENTITY_FIELDS)} is needed")
+        if data.get("memory_type") and "agent_id" not in ids:
+            raise InvalidInput("agent_id is needed for a procedural memory: it says how that agent did something")
         default = data.get("timestamp") or data.get("observation_datetime") or data.get("observation_date")
         messages = read_messages(data["messages"], default or timezone.now())
         wishes = ("custom_instructions", "custom_categories", "includes", "excludes")
@@ -193,6 +202,7 @@ class AddSerializer(EntityIdsSerializer):
             wishes={name: data[name] for name in wishes if data.get(name)},
             timezone=data.get("timezone") or common_offset(messages),
             enable_graph=data.get("enable_graph"),
+            memory_type=data.get("memory_type"),
         )
 
 

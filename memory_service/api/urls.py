@@ -8,7 +8,21 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, forgetting, graph, memories, open_server, sessions, status, versions
+from . import (
+    costs,
+    entities,
+    events,
+    forgetting,
+    graph,
+    lifecycle,
+    memories,
+    open_server,
+    profiles,
+    sessions,
+    status,
+    summaries,
+    versions,
+)
 
 
 class NameConverter(StringConverter):
@@ -44,7 +58,16 @@ urlpatterns = [
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),
     path("v1/forgetting/receipts/", forgetting.receipts),
     path("v1/forgetting/receipts/<uuid:receipt_id>/", forgetting.receipt),
+    path("v1/sessions/<uuid:session_id>/summary/", summaries.session_summary),
+    path("v1/summary/", summaries.summary),
+    path("v1/usage/", costs.usage),
+    path("v1/budget/", costs.budget),
+    path("v1/lifecycle/", lifecycle.lifecycle),
+    path("v2/profiles/jobs/", profiles.create_job),
+    path("v2/profiles/jobs/<uuid:job_id>/", profiles.job),
+    path("v2/profiles/settings/", profiles.settings),
     path("v1/entities/", entities.entities),
+    path("v2/entities/user/<name:name>/profile/", profiles.profile),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),
     path("v1/graph/", graph.search),

@@ -4,6 +4,7 @@ from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
 from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
+from .life import Budget, IdempotencyKey, LifecycleSettings, MemoryRecall, Profile, SummaryNode
 from .memory import (
     Entity,
     Memory,
@@ -21,6 +22,7 @@ from .timeline import Assertion, Review
 __all__ = [
     "ApiKey",
     "Assertion",
+    "Budget",
     "CompletionUsage",
     "Embedding",
     "EmbeddingProfile",
@@ -33,15 +35,19 @@ __all__ = [
     "ExtractionPolicy",
     "ForgettingReceipt",
     "GraphState",
+    "IdempotencyKey",
+    "LifecycleSettings",
     "Membership",
     "Memory",
     "MemoryEntity",
+    "MemoryRecall",
     "MemoryRevision",
     "MemorySource",
     "MemoryState",
     "Message",
     "Organisation",
     "Posting",
+    "Profile",
     "Project",
     "Relation",
     "RelationSource",
@@ -49,5 +55,6 @@ __all__ = [
     "Scope",
     "ScopeChange",
     "Session",
+    "SummaryNode",
     "hash_text",
 ]

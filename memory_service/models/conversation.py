@@ -110,6 +110,9 @@ class Event(PublicModel):
     class Type(models.TextChoices):
         ADD = "ADD"
         DELETE = "DELETE"
+        CATEGORIZE = "CATEGORIZE"
+        PROFILE = "PROFILE"
+        SUMMARY = "SUMMARY"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="events")
     scope = models.ForeignKey(Scope, models.CASCADE, null=True, related_name="events")
@@ -178,10 +181,12 @@ class Message(PublicModel):
 
 
 class CompletionUsage(models.Model):
-    """What one call of a language model cost, and what for."""
+    """What one call of a language model cost, what for, and for whom. cost_usd: null where no price is known."""
 
     event = models.ForeignKey(Event, models.SET_NULL, null=True, related_name="usage")
     project = models.ForeignKey(Project, models.CASCADE, related_name="usage")
+    scope = models.ForeignKey(Scope, models.SET_NULL, null=True, related_name="usage")
+    user_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     model = models.CharField(max_length=200)
     purpose = models.CharField(max_length=50)
     prompt_tokens = models.IntegerField()

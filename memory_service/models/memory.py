@@ -122,6 +122,12 @@ class Memory(PublicModel):
                 condition=Q(state="live", expiration_date__isnull=False),
             ),
             GinIndex(fields=["categories"], name="memory_categories"),
+            models.Index(
+                fields=["scope"],
+                include=["feedback"],
+                name="memory_feedback",
+                condition=Q(state="live", feedback__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -140,6 +146,7 @@ class MemoryRevision(PublicModel):
         ADD = "ADD"
         UPDATE = "UPDATE"
         DELETE = "DELETE"
+        CATEGORIZE = "CATEGORIZE"
 
     memory = models.ForeignKey(Memory, models.CASCADE, related_name="revisions")
     event = models.ForeignKey(Event, models.SET_NULL, null=True, related_name="revisions")

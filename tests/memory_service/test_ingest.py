@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from memory_service import consolidation, forgetting, ingest, tasks
+from memory_service import consolidation, forgetting, ingest, session_summaries, tasks
 from memory_service.consolidation import Plan
 from memory_service.embedding import ensure_profile, serving_profile
 from memory_service.errors import Conflict
@@ -217,9 +217,9 @@ def test_it_keeps_a_local_project_away_from_the_model(project: Project, monkeypa
         raise AssertionError("the model was asked")
 
     monkeypatch.setattr(settings, "ENV", settings.ENV.model_copy(update={"llm_model": "openai/scripted"}))
-    monkeypatch.setattr(ingest.summaries, "summarise", refuse)
+    monkeypatch.setattr(session_summaries.summaries, "summarise", refuse)
     Project.objects.update(extraction_policy="local")
     event = record(Project.objects.get(), "I live in Oslo, near the harbour with the old ferries.")
     ingest.drain_scope(event.scope_id)
-    ingest.refresh_summary(Session.objects.get())
+    session_summaries.refresh(Session.objects.get())
     assert "harbour" in Session.objects.get().summary
