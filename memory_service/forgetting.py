@@ -6,11 +6,12 @@ destroys, because that is what it is asked for; its own event stays, as the rece
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from .editing import close_by_request
@@ -20,10 +21,13 @@ from .locks import Kind, advisory_lock
 from .models import (
     Embedding,
     Entity,
+    EntityRecord,
     Event,
     EventStatus,
+    ImportLine,
     Memory,
     MemoryEntity,
+    MemoryExport,
     MemoryRevision,
     MemorySource,
     Message,
@@ -70,6 +74,8 @@ def _run(event: Event) -> datetime | None:
         if entity
         else find_scopes(event.project, parse(event.options["filter"]))
     )
+    if entity:
+        forget_records(event.project, entity["type"], entity["name"])
     busy = 0
     counts: dict[str, int] = event.results[0]["deleted"] if event.results else {}
     for scope_id in scope_ids:
@@ -152,15 +158,22 @@ def _scopes_of(project: Project, kind: str, name: str) -> Sequence[int]:
 def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     """Destroys every row of a user, agent, app or run. Returns how many of each kind."""
     total: dict[str, int] = {}
+    forget_records(project, kind, name)
     for scope_id in _scopes_of(project, kind, name):
-        for what, number in forget_in_scope(scope_id, kind, name).items():
-            total[what] = total.get(what, 0) + number
+        _add(total, forget_in_scope(scope_id, kind, name))
     return total
 
 
 @transaction.atomic
 def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
-    """The whole scope, or one run of it."""
+    """The whole scope, or one run of it. What was exported of the scope goes too, and what is being imported of the
+    entity: whoever writes an export waits for the memories, so they are looked for at the end."""
+    counts = _forget_rows(scope_id, kind, name)
+    counts["exports"] = MemoryExport.objects.filter(scope_ids__contains=[scope_id]).delete()[0]
+    return counts
+
+
+def _forget_rows(scope_id: int, kind: str, name: str) -> dict[str, int]:
     memories, sessions = Memory.objects.filter(scope=scope_id), Session.objects.filter(scope=scope_id)
     if kind == "run":
         _rehome(memories.filter(run_id=name), name)
@@ -173,6 +186,45 @@ def forget_in_scope(scope_id: int, kind: str, name: str) -> dict[str, int]:
     Entity.objects.filter(scope=scope_id).delete()
     Scope.objects.filter(pk=scope_id).delete()
     return counts
+
+
+def forget_scope(scope_id: int) -> dict[str, int]:
+    """Destroys a whole scope, in transactions of bounded size: nobody may be left to see the half of it."""
+    counts: dict[str, int] = {}
+    for ids in _batches(Memory.objects.filter(scope=scope_id)):
+        with transaction.atomic():
+            _add(counts, _destroy(Memory.objects.filter(pk__in=ids), Session.objects.none()))
+    for ids in _batches(Message.objects.filter(session__scope=scope_id)):
+        with transaction.atomic():
+            _raw_delete(MemorySource.objects.filter(message__in=ids))
+            _raw_delete(Message.objects.filter(pk__in=ids))
+        _add(counts, {"messages": len(ids)})
+    for ids in _batches(Event.objects.filter(scope=scope_id)):
+        Event.objects.filter(pk__in=ids).delete()
+    _add(counts, forget_in_scope(scope_id, "scope", ""))
+    return counts
+
+
+def _batches(rows: Any) -> Iterator[list[int]]:
+    """Ids of rows that are deleted before the next batch is asked for."""
+    while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:DELETE_BATCH]):
+        yield ids
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for what, number in more.items():
+        counts[what] = counts.get(what, 0) + number
+
+
+def forget_records(project: Project, kind: str, name: str) -> None:
+    """What is kept of an entity outside its scopes: the record of it, and lines of files that are being imported."""
+    EntityRecord.objects.filter(project=project, type=kind, name=name).delete()
+    named = Q(content__contains={f"{kind}_id": name}) | Q(**{f"job__defaults__{kind}_id": name})
+    lines = ImportLine.objects.filter(named, job__project=project, content__isnull=False)
+    lines.filter(status=ImportLine.Status.PENDING).update(
+        content=None, status=ImportLine.Status.FAILED, error=f"{kind} {name!r} was deleted before this was imported"
+    )
+    lines.update(content=None)
 
 
 def _rehome(memories: Any, run_id: str) -> None:

@@ -14,6 +14,10 @@ NAMESPACE = 0x4D45 << 48  # "ME": keeps our locks apart from anybody else's
 class Kind(IntEnum):
     SCOPE = 1
     DELETION = 2
+    WEBHOOKS = 20
+    EXPORT = 21
+    IMPORT = 22
+    PROJECT = 23
 
 
 @contextmanager

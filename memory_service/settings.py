@@ -105,6 +105,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "sweep-jobs": {"task": "memory_service.platform_tasks.sweep_jobs", "schedule": 10.0, "options": {"expires": 10}},
     "summaries": {
         "task": "memory_service.tasks.refresh_summaries",
         "schedule": 30.0,

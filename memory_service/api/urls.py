@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, sessions, status
+from . import entities, events, memories, open_server, organisations, sessions, status
 
 
 class NameConverter(StringConverter):
@@ -41,6 +41,13 @@ urlpatterns = [
     path("v1/entities/", entities.entities),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),
+    path("api/v1/orgs/organizations/", organisations.organisations),
+    path("api/v1/orgs/organizations/<uuid:org_id>/", organisations.organisation),
+    path("api/v1/orgs/organizations/<uuid:org_id>/members/", organisations.organisation_members),
+    path("api/v1/orgs/organizations/<uuid:org_id>/deletions/<uuid:deletion_id>/", organisations.deletion),
+    path("api/v1/orgs/organizations/<uuid:org_id>/projects/", organisations.projects),
+    path("api/v1/orgs/organizations/<uuid:org_id>/projects/<uuid:project_id>/", organisations.project),
+    path("api/v1/orgs/organizations/<uuid:org_id>/projects/<uuid:project_id>/members/", organisations.project_members),
     path("memories", open_server.memories),
     path("memories/<uuid:memory_id>", open_server.memory),
     path("memories/<uuid:memory_id>/history", open_server.history),

@@ -13,6 +13,17 @@ from .memory import (
     Posting,
     hash_text,
 )
+from .platform import (
+    EntityRecord,
+    ImportJob,
+    ImportLine,
+    JobStatus,
+    MemoryExport,
+    OrganisationMembership,
+    ProjectDeletion,
+    Webhook,
+    WebhookDelivery,
+)
 from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
 
 __all__ = [
@@ -21,21 +32,30 @@ __all__ = [
     "Embedding",
     "EmbeddingProfile",
     "Entity",
+    "EntityRecord",
     "Event",
     "EventStatus",
     "ExtractionPolicy",
+    "ImportJob",
+    "ImportLine",
+    "JobStatus",
     "Membership",
     "Memory",
     "MemoryEntity",
+    "MemoryExport",
     "MemoryRevision",
     "MemorySource",
     "MemoryState",
     "Message",
     "Organisation",
+    "OrganisationMembership",
     "Posting",
     "Project",
+    "ProjectDeletion",
     "Scope",
     "ScopeChange",
     "Session",
+    "Webhook",
+    "WebhookDelivery",
     "hash_text",
 ]

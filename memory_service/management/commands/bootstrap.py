@@ -33,7 +33,7 @@ class Command(BaseCommand):
     def _make_defaults(self) -> None:
         organisation = Organisation.objects.create(name="default")
         project = Project.objects.create(organisation=organisation, name="default")
-        _, key = ApiKey.issue(project)
+        _, key = ApiKey.issue(project, role=ApiKey.Role.OWNER)
         password = secrets.token_urlsafe(12)
         user = get_user_model().objects.create_user(ADMIN, password=password, is_staff=True)
         Membership.objects.create(project=project, user=user, role=Membership.Role.OWNER)

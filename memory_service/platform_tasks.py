@@ -1,0 +1,48 @@
+"""Celery's way into the work around the memories: deletions of projects, webhooks, exports, imports.
+
+As in tasks.py: a task may run twice without harm, the rows say what is left to do, and a broker that is away loses
+nothing, because `sweep_jobs` finds the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from celery import shared_task
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from . import organisations
+from .models import ProjectDeletion
+
+logger = logging.getLogger(__name__)
+
+
+def _send(task: Any, row_id: int) -> None:
+    try:
+        task.apply_async((row_id,), retry=False)
+    except OperationalError as exc:
+        logger.warning("the broker is away (%s); %s of row %s waits for the next sweep", exc, task.name, row_id)
+
+
+def _again(task: Any, row_id: int, retry_at: datetime | None) -> None:
+    if retry_at is not None:
+        task.apply_async((row_id,), countdown=max(0.0, (retry_at - timezone.now()).total_seconds()))
+
+
+def enqueue_project_deletion(deletion: ProjectDeletion) -> None:
+    _send(delete_project, deletion.pk)
+
+
+@shared_task
+def delete_project(deletion_id: int) -> None:
+    _again(delete_project, deletion_id, organisations.run_project_deletion(deletion_id))
+
+
+@shared_task
+def sweep_jobs() -> None:
+    """Puts back in motion what a dead worker or a lost message left waiting."""
+    for row_id in organisations.unfinished_deletions(stale=True).values_list("pk", flat=True):
+        delete_project.delay(row_id)
