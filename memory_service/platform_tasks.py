@@ -14,17 +14,17 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import organisations
+from . import organisations, webhooks
 from .models import ProjectDeletion
 
 logger = logging.getLogger(__name__)
 
 
-def _send(task: Any, row_id: int) -> None:
+def _send(task: Any, *arguments: int) -> None:
     try:
-        task.apply_async((row_id,), retry=False)
+        task.apply_async(arguments, retry=False)
     except OperationalError as exc:
-        logger.warning("the broker is away (%s); %s of row %s waits for the next sweep", exc, task.name, row_id)
+        logger.warning("the broker is away (%s); %s%s waits for the next sweep", exc, task.name, arguments)
 
 
 def _again(task: Any, row_id: int, retry_at: datetime | None) -> None:
@@ -39,6 +39,23 @@ def enqueue_project_deletion(deletion: ProjectDeletion) -> None:
 @shared_task
 def delete_project(deletion_id: int) -> None:
     _again(delete_project, deletion_id, organisations.run_project_deletion(deletion_id))
+
+
+def enqueue_webhooks() -> None:
+    _send(deliver_webhooks)
+
+
+@shared_task
+def deliver_webhooks() -> None:
+    """Every other second. Where nothing is due it reads one index and ends."""
+    if webhooks.due_deliveries().exists():
+        webhooks.deliver_due()
+
+
+@shared_task
+def tidy() -> None:
+    """Removes what was only kept for a while."""
+    webhooks.drop_old_deliveries()
 
 
 @shared_task

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, organisations, sessions, status
+from . import entities, events, memories, open_server, organisations, sessions, status, webhooks
 
 
 class NameConverter(StringConverter):
@@ -48,6 +48,11 @@ urlpatterns = [
     path("api/v1/orgs/organizations/<uuid:org_id>/projects/", organisations.projects),
     path("api/v1/orgs/organizations/<uuid:org_id>/projects/<uuid:project_id>/", organisations.project),
     path("api/v1/orgs/organizations/<uuid:org_id>/projects/<uuid:project_id>/members/", organisations.project_members),
+    path("api/v1/webhooks/projects/<uuid:project_id>/", webhooks.project_webhooks),
+    path("api/v1/webhooks/<uuid:webhook_id>/", webhooks.webhook),
+    path("api/v1/webhooks/<uuid:webhook_id>/rotate/", webhooks.rotate),
+    path("api/v1/webhooks/<uuid:webhook_id>/deliveries/", webhooks.deliveries),
+    path("api/v1/webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/redeliver/", webhooks.redeliver),
     path("memories", open_server.memories),
     path("memories/<uuid:memory_id>", open_server.memory),
     path("memories/<uuid:memory_id>/history", open_server.history),
