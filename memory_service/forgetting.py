@@ -219,7 +219,10 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 def forget_records(project: Project, kind: str, name: str) -> None:
     """What is kept of an entity outside its scopes: the record of it, and lines of files that are being imported."""
     EntityRecord.objects.filter(project=project, type=kind, name=name).delete()
-    named = Q(content__contains={f"{kind}_id": name}) | Q(**{f"job__defaults__{kind}_id": name})
+    field = f"{kind}_id"
+    named = Q(content__contains={field: name}) | Q(content__contains={"filters": {field: name}})
+    # The job's own names are for lines that name nobody of that kind.
+    named |= Q(**{f"job__defaults__{field}": name}) & ~Q(content__has_key=field)
     lines = ImportLine.objects.filter(named, job__project=project, content__isnull=False)
     lines.filter(status=ImportLine.Status.PENDING).update(
         content=None, status=ImportLine.Status.FAILED, error=f"{kind} {name!r} was deleted before this was imported"

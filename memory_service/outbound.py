@@ -155,7 +155,8 @@ def post(target: Target, body: bytes, headers: Mapping[str, str], *, allow_priva
     MAX_ANSWER_BYTES is not read: the connection is closed.
     """
     backend = _Guarded(allow_private=allow_private, end=time.monotonic() + TOTAL_TIMEOUT_S)
-    sent = {**headers, "Host": target.url.netloc.decode("ascii"), "Content-Length": str(len(body)), "Accept": "*/*"}
+    own = {"Host": target.url.netloc.decode("ascii"), "Content-Length": str(len(body)), "Accept": "*/*"}
+    sent = [(name.encode(), value.encode()) for name, value in {**headers, **own}.items()]
     timeouts = {"connect": CONNECT_TIMEOUT_S, "read": READ_TIMEOUT_S, "write": READ_TIMEOUT_S}
     with (
         httpcore.ConnectionPool(network_backend=backend) as pool,

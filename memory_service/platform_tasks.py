@@ -14,8 +14,8 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import organisations, webhooks
-from .models import ProjectDeletion
+from . import exporting, importing, organisations, tasks, webhooks
+from .models import ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +52,33 @@ def deliver_webhooks() -> None:
         webhooks.deliver_due()
 
 
+def enqueue_export(export: MemoryExport) -> None:
+    _send(run_export, export.pk)
+
+
+@shared_task
+def run_export(export_id: int) -> None:
+    _again(run_export, export_id, exporting.run_export(export_id))
+
+
+def enqueue_import(job: ImportJob) -> None:
+    _send(run_import, job.pk)
+
+
+@shared_task
+def run_import(job_id: int) -> None:
+    events, retry_at = importing.run_import(job_id)
+    for event in {event.scope_id: event for event in events}.values():
+        tasks.enqueue(event)
+    _again(run_import, job_id, retry_at)
+
+
 @shared_task
 def tidy() -> None:
     """Removes what was only kept for a while."""
     webhooks.drop_old_deliveries()
+    exporting.drop_expired_exports()
+    importing.drop_expired_jobs()
 
 
 @shared_task
@@ -63,3 +86,7 @@ def sweep_jobs() -> None:
     """Puts back in motion what a dead worker or a lost message left waiting."""
     for row_id in organisations.unfinished_deletions(stale=True).values_list("pk", flat=True):
         delete_project.delay(row_id)
+    for row_id in exporting.unfinished_exports(stale=True).values_list("pk", flat=True):
+        run_export.delay(row_id)
+    for row_id in importing.unfinished_jobs(stale=True).values_list("pk", flat=True):
+        run_import.delay(row_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from . import entities, events, memories, open_server, organisations, sessions, status, webhooks
+from . import entities, events, exports, imports, memories, open_server, organisations, sessions, status, webhooks
 
 
 class NameConverter(StringConverter):
@@ -35,10 +35,24 @@ urlpatterns = [
     path("v1/feedback/", memories.feedback),
     path("v1/event/<uuid:event_id>/", events.event),
     path("v1/events/", events.events),
+    path("v1/exports/", exports.exports),
+    path("v1/exports/get/", exports.get_export),
+    path("v1/exports/memories/", exports.whole_export),
+    path("v1/exports/<uuid:export_id>/", exports.export),
+    path("v1/imports/", imports.imports),
+    path("v1/imports/<uuid:import_id>/", imports.job),
+    path("v1/imports/<uuid:import_id>/lines/", imports.lines),
+    path("v1/imports/<uuid:import_id>/retry/", imports.retry),
     path("v1/sessions/", sessions.sessions),
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),
     path("v1/entities/", entities.entities),
+    path("v1/entities/filters/", entities.entity_filters),
+    path("v1/stats/", entities.stats),
+    path("v1/users/", entities.make_entity, {"kind": "user"}),
+    path("v1/agents/", entities.make_entity, {"kind": "agent"}),
+    path("v1/apps/", entities.make_entity, {"kind": "app"}),
+    path("v1/runs/", entities.make_entity, {"kind": "run"}),
     path("v1/entities/<str:kind>/<name:name>/", entities.entity),
     path("v2/entities/<str:kind>/<name:name>/", entities.entity),
     path("api/v1/orgs/organizations/", organisations.organisations),

@@ -32,7 +32,7 @@ BEGIN
             WHERE p.memory_id = r.memory_id AND p.id < r.id ORDER BY p.id DESC LIMIT 1
         )
     ) t
-    WHERE t.event_type = ANY (w.event_types)
+    WHERE t.event_type = ANY (w.event_types) AND r.policy <> 'import'
     ORDER BY r.id;
     RETURN NULL;
 END $$;
