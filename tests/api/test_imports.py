@@ -188,11 +188,11 @@ def test_it_restores_an_export_of_its_own(client: ApiClient, stranger: ApiClient
     Memory.objects.filter(text__contains="Porto", kind="semantic").update(
         state="superseded",
         replaced_by=Memory.objects.get(text__contains="Lisbon", kind="episodic"),
-        invalid_at=datetime(2100, 1, 1, tzinfo=UTC),
+        invalid_at=datetime(2099, 1, 1, tzinfo=UTC),
     )
     lines = exported_lines(client, {})
     status, job = upload(stranger, "\n".join(map(json.dumps, lines)))
-    assert status == 202 and job["lines"]["done"] == job["num_lines"] == len(lines) - 2
+    assert status == 202 and job["lines"]["done"] == job["num_lines"] == len(lines) - 2, job["errors"]
     again = exported_lines(stranger, {})
 
     def essence(line: dict[str, Any]) -> Any:
@@ -215,7 +215,7 @@ BAD_LINES = [
     ('{"memory": "no one"}', "nobody is named"),
     ('{"memory": "x", "user_id": 7}', "user_id must be a string"),
     ('{"memory": "x", "user_id": "a", "created_at": "yesterday"}', "created_at"),
-    ('{"memory": "x", "user_id": "a", "created_at": 1720000000000}', "out of range"),
+    ('{"memory": "x", "user_id": "a", "created_at": 1720000000000}', "seconds since 1970"),
     ('{"memory": "x", "user_id": "a", "created_at": [1]}', "created_at"),
     ('{"memory": "x\\u0000", "user_id": "a"}', "NUL"),
     ('{"memory": "\\ud800", "user_id": "a"}', "surrogate"),
