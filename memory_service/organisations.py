@@ -89,6 +89,18 @@ def projects_of(key: ApiKey) -> list[Project]:
     return sorted(projects.select_related("organisation"), key=lambda p: p.pk != key.project_id)
 
 
+def named_project(name: str) -> Project:
+    """By its id, or by a name that only one project has: for commands. Raises NotFound, naming what there is."""
+    projects = list(Project.objects.filter(deleted_at__isnull=True).select_related("organisation").order_by("id"))
+    found = [project for project in projects if name in (project.name, str(project.public_id))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFound(f"{name!r} is unknown; there are: {', '.join(project.name for project in projects)}")
+    ids = ", ".join(f"{project.public_id} (of {project.organisation.name})" for project in found)
+    raise NotFound(f"{name!r} is the name of {len(found)} projects: give the id, one of {ids}")
+
+
 def check_owner(key: ApiKey, what: str) -> None:
     """Raises Forbidden for a key that is not an owner's."""
     if key.role != ApiKey.Role.OWNER:

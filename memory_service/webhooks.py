@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WEBHOOKS = 50  # of a project
 MAX_NAME_CHARS = 200
+MAX_PAUSE_S = 300.0  # of a webhook whose receiver fails, before one delivery is tried again
 MAX_ATTEMPTS = 8  # the last one about three hours after the first
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 15.0, 3600.0
 BACKOFF_FACTOR = 3.0
@@ -53,7 +54,7 @@ OPERATIONS = {
     "memory_delete": "DELETE",
     "memory_categorize": "CATEGORIZE",
 }
-GONE = 410
+GONE, TOO_MANY = 410, 429
 
 
 # Managing
@@ -88,6 +89,7 @@ def change_webhook(webhook: Webhook, data: Mapping[str, Any]) -> Webhook:
         raise InvalidInput("nothing to change: send at least one of url, name, event_types, is_active")
     if "is_active" in checked:
         checked["disabled_reason"] = "" if checked["is_active"] else "by request"
+    checked |= {"num_failures": 0, "paused_until": None}
     Webhook.objects.filter(pk=webhook.pk).update(**checked, updated_at=timezone.now())
     webhook.refresh_from_db()
     return webhook
@@ -145,6 +147,7 @@ def redeliver(delivery: WebhookDelivery) -> WebhookDelivery:
         raise Conflict("what this delivery told was forgotten: there is nothing to send again")
     if not over.update(status="pending", num_attempts=0, due_at=timezone.now(), error="", delivered_at=None):
         raise Conflict("this delivery is still on its way")
+    Webhook.objects.filter(pk=delivery.webhook_id).update(paused_until=None)
     delivery.refresh_from_db()
     return delivery
 
@@ -157,7 +160,9 @@ class Parcel:
     """All that sending needs, so that the threads touch no database."""
 
     delivery_id: int
+    webhook_id: int
     num_attempts: int
+    num_failures: int  # of the webhook, when it was read
     url: str
     body: bytes
     headers: dict[str, str]
@@ -175,12 +180,18 @@ class Outcome:
     def ok(self) -> bool:
         return self.code is not None and 200 <= self.code < 300
 
+    @property
+    def is_receivers_fault(self) -> bool:
+        """No answer, too many requests, or an error of its own: the next delivery would fare no better."""
+        return self.code is None or self.code == TOO_MANY or self.code >= 500
+
 
 def due_deliveries() -> Any:
-    """Of active webhooks; those of a disabled one wait until it is active again."""
+    """Of active webhooks that are not paused; those of a disabled one wait until it is active again."""
     now = timezone.now()
     waiting = Q(status="pending") | Q(status="sending", claimed_at__lt=now - ABANDONED)
-    return WebhookDelivery.objects.filter(waiting, due_at__lte=now, webhook__is_active=True)
+    free = Q(webhook__paused_until=None) | Q(webhook__paused_until__lte=now)
+    return WebhookDelivery.objects.filter(waiting, free, due_at__lte=now, webhook__is_active=True)
 
 
 def deliver_due() -> int:
@@ -199,11 +210,13 @@ def deliver_due() -> int:
 
 @transaction.atomic
 def claim_due() -> list[WebhookDelivery]:
-    """The oldest first, but of each webhook no more than its share, so that one with much to tell leaves room."""
+    """The oldest first, but of each webhook no more than its share, so that one with much to tell leaves room; and of
+    one whose receiver failed last time only one, to see whether it is back."""
     ids: list[int] = []
-    for webhook_id in list(due_deliveries().values_list("webhook", flat=True).distinct()[:BATCH]):
+    due = due_deliveries().values_list("webhook", "webhook__num_failures").distinct().order_by("webhook")
+    for webhook_id, num_failures in list(due[:BATCH]):
         mine = due_deliveries().filter(webhook=webhook_id).order_by("due_at", "id")
-        ids += mine.values_list("pk", flat=True)[:THREADS]
+        ids += mine.values_list("pk", flat=True)[: 1 if num_failures else THREADS]
     rows = WebhookDelivery.objects.filter(pk__in=ids[:BATCH]).select_for_update(of=("self",), skip_locked=True)
     claimed = list(rows.select_related("webhook", "revision__memory").order_by("id"))
     now = timezone.now()
@@ -248,7 +261,10 @@ def pack(delivery: WebhookDelivery) -> Parcel | None:
         "X-Webhook-Attempt": str(delivery.num_attempts),
         **sign(delivery.webhook, body, at=timezone.now()),
     }
-    return Parcel(delivery.pk, delivery.num_attempts, delivery.webhook.url, body, headers)
+    webhook = delivery.webhook
+    return Parcel(
+        delivery.pk, webhook.pk, delivery.num_attempts, min(webhook.num_failures, 20), webhook.url, body, headers
+    )
 
 
 def sign(webhook: Webhook, body: bytes, *, at: datetime) -> dict[str, str]:
@@ -336,10 +352,17 @@ def record(parcel: Parcel, outcome: Outcome) -> None:
     else:
         pause = timedelta(seconds=backoff_s(parcel.num_attempts, outcome.retry_after_s))
         mine.update(status="pending", due_at=now + pause, **known)
+    hooks = Webhook.objects.filter(pk=parcel.webhook_id)
     if outcome.final:
-        Webhook.objects.filter(deliveries=parcel.delivery_id).update(
-            is_active=False, disabled_reason=f"the receiver answered {outcome.code}", updated_at=now
-        )
+        hooks.update(is_active=False, disabled_reason=f"the receiver answered {outcome.code}", updated_at=now)
+    elif outcome.ok:
+        hooks.exclude(num_failures=0).update(num_failures=0, paused_until=None)
+    elif outcome.is_receivers_fault:
+        # Or a receiver that is away would cost a time-out for each delivery, while memories wait for the worker.
+        num_failures = parcel.num_failures + 1
+        pause_s = min(FIRST_BACKOFF_S * 2 ** (num_failures - 1), MAX_PAUSE_S)
+        pause_s = max(pause_s, min(outcome.retry_after_s or 0.0, MAX_BACKOFF_S))
+        hooks.update(num_failures=num_failures, paused_until=now + timedelta(seconds=pause_s))
 
 
 def backoff_s(num_attempts: int, asked_s: float | None = None) -> float:

@@ -117,6 +117,8 @@ def render_webhook(found: Webhook) -> dict[str, Any]:
         "project_id": str(found.project.public_id),
         "is_active": found.is_active,
         "disabled_reason": found.disabled_reason or None,
+        "num_failures": found.num_failures,
+        "paused_until": iso(found.paused_until),
         "created_at": iso(found.created_at),
         "updated_at": iso(found.updated_at),
     }

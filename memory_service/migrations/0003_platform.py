@@ -59,6 +59,14 @@ DROP FUNCTION memory_service_tell_revisions() CASCADE;
 DROP FUNCTION memory_service_tell_forgotten() CASCADE;
 """
 
+# Whoever owns a project owned all there was to own.
+PEOPLE = """
+INSERT INTO memory_service_organisationmembership (organisation_id, user_id, role)
+SELECT p.organisation_id, m.user_id, CASE WHEN bool_or(m.role = 'owner') THEN 'owner' ELSE 'viewer' END
+FROM memory_service_membership m JOIN memory_service_project p ON p.id = m.project_id
+GROUP BY p.organisation_id, m.user_id
+"""
+
 # The first key of an organisation is the one that `manage.py bootstrap` made.
 OWNERS = """
 UPDATE memory_service_apikey SET role = 'owner' WHERE id IN (
@@ -177,6 +185,8 @@ class Migration(migrations.Migration):
                 ('secret', models.CharField(default=memory_service.models.platform.make_secret, max_length=100)),
                 ('previous_secret', models.CharField(blank=True, default='', max_length=100)),
                 ('previous_secret_until', models.DateTimeField(null=True)),
+                ('num_failures', models.IntegerField(default=0)),
+                ('paused_until', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],
@@ -357,5 +367,6 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('status__in', ['pending', 'sending', 'delivered', 'dead'])), name='webhook_delivery_status_known'),
         ),
         migrations.RunSQL(OUTBOX, DROP),
+        migrations.RunSQL(PEOPLE, migrations.RunSQL.noop),
         migrations.RunSQL(OWNERS, migrations.RunSQL.noop),
     ]

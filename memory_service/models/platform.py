@@ -125,6 +125,8 @@ class Webhook(PublicModel):
     secret = models.CharField(max_length=100, default=make_secret)
     previous_secret = models.CharField(max_length=100, blank=True, default="")
     previous_secret_until = models.DateTimeField(null=True)
+    num_failures = models.IntegerField(default=0)  # one after the other, with no success between
+    paused_until = models.DateTimeField(null=True)  # after a failure nothing is sent for a while
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 

@@ -396,7 +396,7 @@ def test_it_imports_by_command(client: ApiClient, project: Project, tmp_path: Pa
     assert "2 known already" in run(str(file), "--project", str(project.public_id), "--user-id", "nora")[0]
     told, failed = run(str(file), "--project", project.name)
     assert "line 1: nobody is named" in failed and "2 lines were not imported" in failed
-    assert "is the name or id of 0 projects; there are: Relocation" in run(str(file), "--project", "x")[1]
+    assert "'x' is unknown; there are: Relocation" in run(str(file), "--project", "x")[1]
     assert "cannot be read: No such file" in run(str(tmp_path / "none"), "--project", project.name)[1]
 
 

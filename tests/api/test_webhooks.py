@@ -178,7 +178,8 @@ def test_it_tells_categories_when_they_are_given_and_when_they_change(
             memory=memory, operation="UPDATE", new_text=memory.text, policy="request", categories=categories
         )
     webhooks.deliver_due()
-    assert [one.json["event_details"]["categories"] for one in receiver.received] == [["kitchen"], ["kitchen", "tools"]]
+    told = sorted(one.json["event_details"]["categories"] for one in receiver.received)
+    assert told == [["kitchen"], ["kitchen", "tools"]]
     assert {one.json["event_details"]["event"] for one in receiver.received} == {"CATEGORIZE"}
 
 
@@ -207,6 +208,7 @@ def test_it_tries_again_ever_later_and_then_gives_up(client: ApiClient, hooks: s
         webhooks.deliver_due()
         row = WebhookDelivery.objects.get()
         pauses.append((row.due_at - timezone.now()).total_seconds())
+        Webhook.objects.update(paused_until=None)
         assert webhooks.deliver_due() == 0  # not before its time
         WebhookDelivery.objects.update(due_at=timezone.now())
     assert row.status == "dead" and row.error == "HTTP 500" and row.response_code == 500
@@ -265,7 +267,7 @@ def test_it_takes_over_what_a_dead_worker_held(client: ApiClient, hooks: str, re
     row = WebhookDelivery.objects.get()
     assert row.status == "delivered" and row.num_attempts == 2
     # The first worker was only slow: what it has to say changes nothing any more.
-    parcel = webhooks.Parcel(claimed.pk, 1, receiver.url, b"", {})
+    parcel = webhooks.Parcel(claimed.pk, claimed.webhook_id, 1, 0, receiver.url, b"", {})
     webhooks.record(parcel, webhooks.Outcome(None, "too late", 1.0))
     row.refresh_from_db()
     assert row.status == "delivered"
@@ -310,6 +312,30 @@ def test_it_gives_every_webhook_its_share(client: ApiClient, hooks: str, receive
     assert len({one.webhook_id for one in claimed}) == 2
     webhooks.send(claimed)
     assert told(receiver) == [("ADD", "The oven is at 230 degrees.")]
+
+
+def test_it_pauses_a_webhook_whose_receiver_is_away_and_tries_one_after_that(
+    client: ApiClient, hooks: str, receiver: Receiver
+) -> None:
+    """A time-out for each of many deliveries would keep the worker from the memories."""
+    made = make(client, hooks, receiver.url, ["memory_add"])
+    receiver.answers = [(503, {})]
+    said = [{"role": "user", "content": f"Fact {i}."} for i in range(12)]
+    client.post("/v3/memories/add/", {"messages": said, "user_id": "a", "infer": False})
+    assert webhooks.deliver_due() == len(receiver.received) == webhooks.THREADS
+    found = client.get(f"/api/v1/webhooks/{made['id']}/").json
+    assert found["num_failures"] == 1 and found["paused_until"]
+    for expected in (1, 1):
+        Webhook.objects.update(paused_until=timezone.now())
+        assert webhooks.deliver_due() == expected
+    pause = Webhook.objects.get().paused_until - timezone.now()
+    assert 55 < pause.total_seconds() <= 60
+    receiver.answers = [(200, {})]
+    Webhook.objects.update(paused_until=timezone.now())
+    WebhookDelivery.objects.update(due_at=timezone.now())
+    assert webhooks.deliver_due() == 12
+    assert client.get(f"/api/v1/webhooks/{made['id']}/").json["num_failures"] == 0
+    assert set(WebhookDelivery.objects.values_list("status", flat=True)) == {"delivered"}
 
 
 def test_it_drops_old_deliveries_that_are_over(client: ApiClient, hooks: str, receiver: Receiver) -> None:

@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from memory_service import importing, tasks
-from memory_service.errors import ServiceError
+from memory_service.errors import NotFound, ServiceError
 from memory_service.filters import ENTITY_FIELDS
 from memory_service.models import ImportJob, JobStatus, Project
+from memory_service.organisations import named_project
 
 
 class Command(BaseCommand):
@@ -38,12 +39,10 @@ class Command(BaseCommand):
         self._report(job)
 
     def _find_project(self, name: str) -> Project:
-        projects = Project.objects.filter(deleted_at__isnull=True)
-        found = [p for p in projects if name in (p.name, str(p.public_id))]
-        if len(found) != 1:
-            known = ", ".join(f"{p.name} ({p.public_id})" for p in projects)
-            raise CommandError(f"--project={name!r} is the name or id of {len(found)} projects; there are: {known}")
-        return found[0]
+        try:
+            return named_project(name)
+        except NotFound as exc:
+            raise CommandError(f"--project={exc}") from exc
 
     def _create(self, project: Project, path: str, defaults: dict[str, Any]) -> ImportJob:
         if path == "-":

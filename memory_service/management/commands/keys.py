@@ -6,7 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from memory_service.models import ApiKey, Project
+from memory_service.errors import NotFound
+from memory_service.models import ApiKey
+from memory_service.organisations import named_project
 
 
 class Command(BaseCommand):
@@ -15,7 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key and show it, once")
-        create.add_argument("--project", default="default", help="the project's name")
+        create.add_argument("--project", default="default", help="the project's name or id")
         create.add_argument("--name", default="default", help="what the key is for")
         create.add_argument(
             "--role", default="member", choices=["member", "owner"], help="owner: may manage the organisation too"
@@ -28,10 +30,10 @@ class Command(BaseCommand):
         getattr(self, options["action"])(options)
 
     def create(self, options: dict[str, Any]) -> None:
-        project = Project.objects.filter(name=options["project"], deleted_at__isnull=True).first()
-        if project is None:
-            names = ", ".join(Project.objects.filter(deleted_at__isnull=True).values_list("name", flat=True))
-            raise CommandError(f"--project={options['project']!r} is unknown; there are: {names}")
+        try:
+            project = named_project(options["project"])
+        except NotFound as exc:
+            raise CommandError(f"--project={exc}") from exc
         _, key = ApiKey.issue(project, name=options["name"], role=options["role"])
         self.stdout.write(key)
 
