@@ -26,7 +26,7 @@ from datetime import time as clock
 from typing import IO, Any
 
 import numpy as np
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
@@ -488,11 +488,21 @@ def _take(job: ImportJob, lines: Sequence[ImportLine], events: list[Event]) -> b
         except ServiceError as exc:
             _fail(line, str(exc))
         taken += 1
-    texts = list(dict.fromkeys(item.text for pairs in memories.values() for _, item in pairs))
-    vectors = dict(zip(texts, embed_texts(texts), strict=True)) if texts else {}
+    vectors = _embed_new(job.project, [item for pairs in memories.values() for _, item in pairs])
     for ids, pairs in memories.items():
         taken += _take_memories(job, ids, pairs, vectors)
     return taken > 0
+
+
+def _embed_new(project: Project, items: Sequence[Item]) -> dict[str, Any]:
+    """The vector of each text that is not here already; before any row is locked."""
+    known = _known(item.public_id(project) for item in items)
+    texts = list(dict.fromkeys(item.text for item in items if item.public_id(project) not in known))
+    return dict(zip(texts, embed_texts(texts), strict=True)) if texts else {}
+
+
+def _known(public_ids: Iterable[uuid.UUID]) -> set[uuid.UUID]:
+    return set(Memory.objects.filter(public_id__in=list(public_ids)).values_list("public_id", flat=True))
 
 
 def _scope_of(ids: EntityIds) -> EntityIds:
@@ -557,7 +567,8 @@ def _write(job: ImportJob, scope: Scope, pairs: Sequence[tuple[ImportLine, Item]
     wanted = _still_wanted([line for line, _ in pairs])
     pairs = [(line, item) for line, item in pairs if line.pk in wanted]
     public_ids = [item.public_id(job.project) for _, item in pairs]
-    known = set(Memory.objects.filter(public_id__in=public_ids).values_list("public_id", flat=True))
+    known = _known(public_ids)
+    settled: list[tuple[ImportLine, ImportLine.Status, uuid.UUID, str]] = []
     hashes = [hash_text(item.text) for _, item in pairs]
     live = Memory.objects.live().filter(scope=scope, text_hash__in=hashes)
     columns = live.values_list("run_id", "text_hash", "public_id")
@@ -568,8 +579,10 @@ def _write(job: ImportJob, scope: Scope, pairs: Sequence[tuple[ImportLine, Item]
         key = (item.ids.run_id, hash_text(item.text))
         twin = said.get(key) if item.state == MemoryState.LIVE else None
         if public_id in known or twin is not None:
-            _done(line, known=True, memory_public_id=twin or public_id, replaced_by=item.replaced_by)
+            settled.append((line, ImportLine.Status.KNOWN, twin or public_id, item.replaced_by))
             continue
+        if item.text not in vectors:  # what was known when we looked was forgotten since
+            vectors = {**vectors, item.text: embed_texts([item.text])[0]}
         known.add(public_id)
         if item.state == MemoryState.LIVE:
             said[key] = public_id
@@ -581,8 +594,21 @@ def _write(job: ImportJob, scope: Scope, pairs: Sequence[tuple[ImportLine, Item]
     MemoryRevision.objects.bulk_create(
         revision for line, item, memory in added for revision in _revisions(job, line, item, memory)
     )
-    for line, item, memory in added:
-        _done(line, known=False, memory_public_id=memory.public_id, replaced_by=item.replaced_by)
+    settled += [(line, ImportLine.Status.DONE, memory.public_id, item.replaced_by) for line, item, memory in added]
+    _settle(settled)
+
+
+def _settle(settled: Sequence[tuple[ImportLine, ImportLine.Status, uuid.UUID, str]]) -> None:
+    """In one statement: one for each line would take longer than all the rest."""
+    columns = [[line.pk for line, *_ in settled], *([row[i] for row in settled] for i in (1, 2, 3))]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE memory_service_importline l SET status = t.status, content = NULL, error = '', "
+            "memory_public_id = t.memory, replaced_by = t.replaced_by FROM "
+            "unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[]) AS t(id, status, memory, replaced_by) "
+            "WHERE l.id = t.id",
+            [columns[0], [str(status) for status in columns[1]], *columns[2:]],
+        )
 
 
 def _stacked(vectors: Sequence[Any]) -> Vectors:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from celery import shared_task
+from celery.signals import task_postrun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -18,6 +19,8 @@ from . import exporting, importing, organisations, tasks, webhooks
 from .models import ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
+
+CHANGING = (tasks.process_scope.name, tasks.run_deletion.name)
 
 
 def _send(task: Any, *arguments: int) -> None:
@@ -71,6 +74,13 @@ def run_import(job_id: int) -> None:
     for event in {event.scope_id: event for event in events}.values():
         tasks.enqueue(event)
     _again(run_import, job_id, retry_at)
+
+
+@task_postrun.connect
+def deliver_after_changes(task: Any, **_: Any) -> None:
+    """What a task of the memories has changed is told at once, not at the next beat."""
+    if task.name in CHANGING and webhooks.due_deliveries().exists():
+        enqueue_webhooks()
 
 
 @shared_task
