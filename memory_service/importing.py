@@ -600,14 +600,19 @@ def _write(job: ImportJob, scope: Scope, pairs: Sequence[tuple[ImportLine, Item]
 
 def _settle(settled: Sequence[tuple[ImportLine, ImportLine.Status, uuid.UUID, str]]) -> None:
     """In one statement: one for each line would take longer than all the rest."""
-    columns = [[line.pk for line, *_ in settled], *([row[i] for row in settled] for i in (1, 2, 3))]
+    columns: list[list[Any]] = [
+        [line.pk for line, _, _, _ in settled],
+        [str(status) for _, status, _, _ in settled],
+        [public_id for _, _, public_id, _ in settled],
+        [replaced_by for _, _, _, replaced_by in settled],
+    ]
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE memory_service_importline l SET status = t.status, content = NULL, error = '', "
             "memory_public_id = t.memory, replaced_by = t.replaced_by FROM "
             "unnest(%s::bigint[], %s::text[], %s::uuid[], %s::text[]) AS t(id, status, memory, replaced_by) "
             "WHERE l.id = t.id",
-            [columns[0], [str(status) for status in columns[1]], *columns[2:]],
+            columns,
         )
 
 
