@@ -91,7 +91,7 @@ class Place:
 
 def projects_of(user: User) -> QuerySet[Project]:
     return (
-        Project.objects.filter(memberships__user=user)
+        Project.objects.filter(memberships__user=user, deleted_at__isnull=True)
         .select_related("organisation")
         .order_by("organisation__name", "name", "pk")
     )

@@ -54,6 +54,8 @@ class Environment(BaseSettings):
     llm_api_key: str = ""
     llm_timeout_s: float = Field(default=60.0, gt=0, le=600)
 
+    webhook_allow_private: bool = False
+
     max_message_chars: int = Field(default=200_000, ge=1_000, le=1_000_000)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"

@@ -2,6 +2,7 @@
 
     ServiceError
     ├── InvalidInput          400  the request cannot be understood; nothing was written
+    ├── Forbidden             403  the key may not do this
     ├── NotFound              404  no such thing, or not in this project
     ├── Conflict              409  true of the data as it is: immutable, duplicate
     ├── TooLarge              413  over a limit that the message names
@@ -33,6 +34,10 @@ class ServiceError(Exception):
 
 class InvalidInput(ServiceError):
     status = 400
+
+
+class Forbidden(ServiceError):
+    status = 403
 
 
 class NotFound(ServiceError):

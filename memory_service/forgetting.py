@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from . import caches, chronicle, knowledge, ledger, profiles
@@ -30,10 +31,13 @@ from .models import (
     ApiKey,
     Assertion,
     Entity,
+    EntityRecord,
     Event,
     EventStatus,
     ForgettingReceipt,
+    ImportLine,
     Memory,
+    MemoryExport,
     MemoryRevision,
     MemorySource,
     Message,
@@ -90,6 +94,8 @@ def _run(event: Event) -> datetime | None:
         if entity
         else find_scopes(event.project, parse(event.options["filter"]))
     )
+    if entity:
+        forget_records(event.project, entity["type"], entity["name"])
     busy = 0
     counts: Counter[str] = Counter(event.results[0]["deleted"] if event.results else {})
     erasure = Erasure(counts, lambda found: _save_counts(event, found))
@@ -107,6 +113,7 @@ def _run(event: Event) -> datetime | None:
     if entity:
         erasure.destroy_named(event.project, entity["type"], entity["name"])
         forget_life(event.project, entity["type"], entity["name"])
+        forget_records(event.project, entity["type"], entity["name"])
         _complete_forgetting(event, counts)
         caches.forget()
     else:
@@ -268,6 +275,7 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     """Destroys every row of a user, agent, app or run. Returns how many of each kind. The caller holds the scopes'
     locks, or knows that no worker runs."""
     erasure = Erasure()
+    forget_records(project, kind, name)
     for scope_id in _scopes_of(project, kind, name):
         forget_in_scope(scope_id, kind, name, erasure)
     erasure.destroy_named(project, kind, name)
@@ -295,7 +303,28 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
         _forget_run(scope_id, name, erasure)
     else:
         erasure.destroy_scope(scope_id)
+    # What was exported of the scope goes too. Whoever writes an export waits for the memories, so these come last.
+    erasure.destroy(MemoryExport.objects.filter(scope_ids__contains=[scope_id]))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
+
+
+def forget_scope(scope_id: int) -> dict[str, int]:
+    """Destroys a whole scope, in transactions of bounded size: nobody may be left to see the half of it."""
+    return forget_in_scope(scope_id, "scope", "")
+
+
+def forget_records(project: Project, kind: str, name: str) -> None:
+    """What is kept of an entity outside its scopes: the record of it, and lines of files that are being imported."""
+    EntityRecord.objects.filter(project=project, type=kind, name=name).delete()
+    field = f"{kind}_id"
+    named = Q(content__contains={field: name}) | Q(content__contains={"filters": {field: name}})
+    # The job's own names are for lines that name nobody of that kind.
+    named |= Q(**{f"job__defaults__{field}": name}) & ~Q(content__has_key=field)
+    lines = ImportLine.objects.filter(named, job__project=project, content__isnull=False)
+    lines.filter(status=ImportLine.Status.PENDING).update(
+        content=None, status=ImportLine.Status.FAILED, error=f"{kind} {name!r} was deleted before this was imported"
+    )
+    lines.update(content=None)
 
 
 @transaction.atomic

@@ -34,7 +34,7 @@ from .knowledge import asking
 from .llm import LLMConfig
 from .locks import Kind, advisory_lock
 from .logs import request_id
-from .models import Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
+from .models import EntityRecord, Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +144,22 @@ def find_or_make_scope(project: Project, ids: EntityIds) -> Scope:
         Scope.objects.bulk_create([Scope(project=project, **named)], ignore_conflicts=True)
         scope = row.get()
     return scope
+
+
+@transaction.atomic
+def find_or_make_entity(project: Project, kind: str, name: str, *, metadata: dict[str, Any] | None) -> bool:
+    """A user, agent, app or run without memories. Returns whether it is new. metadata: None leaves it as it is."""
+    rows = Session.objects.filter(scope__project=project) if kind == "run" else Scope.objects.filter(project=project)
+    made = not rows.filter(**{f"{kind}_id": name}).exists()
+    if made:
+        scope = find_or_make_scope(project, EntityIds(**{f"{kind}_id": name}))
+        if kind == "run":
+            Session.objects.get_or_create(scope=scope, run_id=name)
+    record, _ = EntityRecord.objects.get_or_create(project=project, type=kind, name=name)
+    if metadata is not None:
+        record.metadata, record.updated_at = metadata, timezone.now()
+        record.save(update_fields=["metadata", "updated_at"])
+    return made
 
 
 def _split_known(session: Session, messages: Sequence[NewMessage]) -> tuple[list[NewMessage], list[Message]]:

@@ -19,6 +19,10 @@ class Kind(IntEnum):
     PROFILE = 12
     JOB = 13
     CATEGORIES = 14
+    WEBHOOKS = 20
+    EXPORT = 21
+    IMPORT = 22
+    PROJECT = 23
 
 
 @contextmanager

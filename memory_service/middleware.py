@@ -20,7 +20,7 @@ logger = logging.getLogger("memory_service.request")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 ACCEPTED_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
-VERSIONED = re.compile(r"^/v[123]/")
+VERSIONED = re.compile(r"^/(api/)?v[123]/")
 QUIET_PATHS = ("/healthz", "/readyz", "/static/")
 
 

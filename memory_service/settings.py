@@ -110,6 +110,13 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 20.0,
         "options": {"expires": 20},
     },
+    "sweep-jobs": {"task": "memory_service.platform_tasks.sweep_jobs", "schedule": 10.0, "options": {"expires": 10}},
+    "webhooks": {
+        "task": "memory_service.platform_tasks.deliver_webhooks",
+        "schedule": 2.0,
+        "options": {"expires": 2},
+    },
+    "tidy": {"task": "memory_service.platform_tasks.tidy", "schedule": 600.0, "options": {"expires": 600}},
     "summaries": {
         "task": "memory_service.tasks.refresh_summaries",
         "schedule": 30.0,

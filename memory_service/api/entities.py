@@ -6,23 +6,26 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, F, Func, Max, Min, Q
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
 from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from memory_service.errors import InvalidInput, NotFound
-from memory_service.models import Project, Scope, Session
+from memory_service.ingest import find_or_make_entity
+from memory_service.models import EntityRecord, Event, Memory, MemoryState, Message, Project, Scope, Session
 from memory_service.validation import check_text
 
 from . import handlers
 from .events import PageSerializer
+from .memories import body_of
 from .paging import paginate
-from .rendering import iso
-from .serializers import MAX_PAGE_SIZE, validated
+from .rendering import LIFECYCLE, iso
+from .serializers import MAX_PAGE_SIZE, NameField, check_metadata, validated
 
 TYPES = ("user", "agent", "app", "run")
 UNPAGED_PAGES = 5  # in the answer to who asks for no page
@@ -43,21 +46,23 @@ def find_entities(project: Project, kind: str, names: Sequence[str] | None = Non
     rows = _rows(project, kind)
     if names is not None:
         rows = rows.filter(**{f"{column}__in": names})
+    records = EntityRecord.objects.filter(project=project, type=kind)
+    known = {one.name: one for one in (records if names is None else records.filter(name__in=names))}
     counted = rows.values(column).annotate(
         total=Count("memories", filter=LIVE, distinct=True),
         first=Min("created_at"),
         last=Max("memories__created_at"),
     )
-    return [_render(project, kind, row[column], row) for row in counted.order_by(column)]
+    return [_render(project, kind, row[column], row, known.get(row[column])) for row in counted.order_by(column)]
 
 
-def _render(project: Project, kind: str, name: str, row: dict[str, Any]) -> dict[str, Any]:
+def _render(project: Project, kind: str, name: str, row: dict[str, Any], record: EntityRecord | None) -> dict[str, Any]:
     return {
         "id": str(uuid.uuid5(project.public_id, f"{kind}:{name}")),
         "name": name,
         "type": kind,
         "owner": None,
-        "metadata": {},
+        "metadata": record.metadata if record else {},
         "created_at": iso(row["first"]),
         "updated_at": iso(row["last"] or row["first"]),
         "total_memories": row["total"],
@@ -69,9 +74,9 @@ class AllEntities:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.counts = {kind: self._names(kind).count() for kind in TYPES}
+        self.counts = {kind: self.names(kind).count() for kind in TYPES}
 
-    def _names(self, kind: str) -> Any:
+    def names(self, kind: str) -> Any:
         return _rows(self.project, kind).values_list(f"{kind}_id", flat=True).distinct().order_by(f"{kind}_id")
 
     def count(self) -> int:
@@ -81,7 +86,7 @@ class AllEntities:
         found: list[dict[str, Any]] = []
         start, stop = at.start, at.stop
         for kind, count in self.counts.items():
-            names = list(self._names(kind)[max(0, start) : stop]) if start < count and stop > 0 else []
+            names = list(self.names(kind)[max(0, start) : stop]) if start < count and stop > 0 else []
             found += find_entities(self.project, kind, names) if names else []
             start, stop = start - count, stop - count
         return found
@@ -130,3 +135,79 @@ def find_entity(request: Request, kind: str, name: str) -> dict[str, Any]:
     if not found:
         raise NotFound(f"{kind} {name!r} was not found in this project")
     return found[0]
+
+
+class EntitySerializer(serializers.Serializer[Any]):
+    """The name stands under the type's own field (user_id, agent_id, app_id, run_id), or under `name`."""
+
+    name = NameField()
+    user_id = NameField()
+    agent_id = NameField()
+    app_id = NameField()
+    run_id = NameField()
+    metadata = serializers.DictField(required=False, allow_null=True)
+
+    def validate_metadata(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        return check_metadata(value)
+
+
+@extend_schema(request=EntitySerializer, responses=OpenApiTypes.OBJECT, tags=["entities"])
+@api_view(["POST"])
+def make_entity(request: Request, kind: str) -> Response:
+    """Make a user, agent, app or run before it has memories, or change what is told about it. Adding a memory makes
+    one too."""
+    project = handlers.project_of(request)
+    data = validated(EntitySerializer(data=body_of(request))).validated_data
+    name = data.get(f"{kind}_id") or data.get("name")
+    if not name:
+        raise InvalidInput(f"{kind}_id must be given")
+    made = find_or_make_entity(project, kind, name, metadata=data.get("metadata"))
+    [found] = find_entities(project, kind, [name])
+    return Response({**found, f"{kind}_id": name}, status=201 if made else 200)
+
+
+@extend_schema(responses=OpenApiTypes.OBJECT, tags=["entities"])
+@api_view(["GET"])
+def entity_filters(request: Request) -> Response:
+    """What there is to filter by: the first names of each type, and the categories in use."""
+    project = handlers.project_of(request)
+    rows = AllEntities(project)
+    names = {kind: list(rows.names(kind)[:MAX_PAGE_SIZE]) for kind in TYPES}
+    live = Memory.objects.in_project(project).live()
+    categories = live.annotate(one=Func(F("categories"), function="unnest")).values_list("one", flat=True)
+    return Response(
+        {
+            "filters": [
+                {"type": kind, "field": f"{kind}_id", "total": rows.counts[kind], "values": names[kind]}
+                for kind in TYPES
+            ],
+            **{f"{kind}s": names[kind] for kind in TYPES},
+            "categories": sorted(set(categories.distinct().order_by("one")[:1000])),
+        }
+    )
+
+
+@extend_schema(responses=OpenApiTypes.OBJECT, tags=["entities"])
+@api_view(["GET"])
+def stats(request: Request) -> Response:
+    """How much there is. Searches are not recorded, so there is no number of them."""
+    project = handlers.project_of(request)
+    memories = Memory.objects.in_project(project)
+    states = dict(memories.values_list("state").annotate(Count("pk")).order_by())
+    kinds = dict(memories.live().values_list("kind").annotate(Count("pk")).order_by())
+    events: dict[str, int] = {}
+    for kind, count in Event.objects.filter(project=project).values_list("type").annotate(Count("pk")).order_by():
+        events[kind] = count
+    return Response(
+        {
+            "total_memories": states.get(MemoryState.LIVE, 0),
+            "memories": {LIFECYCLE[state]: count for state, count in states.items()},
+            "kinds": kinds,
+            "total_add_events": events.get(Event.Type.ADD, 0),
+            "total_delete_events": events.get(Event.Type.DELETE, 0),
+            "total_search_events": None,
+            "total_messages": Message.objects.filter(session__scope__project=project).count(),
+            "total_sessions": Session.objects.filter(scope__project=project).count(),
+            **{f"total_{kind}s": count for kind, count in AllEntities(project).counts.items()},
+        }
+    )

@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any
 
-from django.core.exceptions import DisallowedHost, PermissionDenied
+from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
@@ -35,6 +35,8 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
         return _answer(503, UNREACHABLE, headers={"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(exc, Http404 | PermissionDenied):
         exc = exceptions.NotFound() if isinstance(exc, Http404) else exceptions.PermissionDenied()
+    if isinstance(exc, SuspiciousOperation):  # of a form: too many fields, too many files, too large
+        return _answer(413 if isinstance(exc, RequestDataTooBig) else 400, str(exc))
     if isinstance(exc, exceptions.APIException):
         return _answer(exc.status_code, _sentence(exc), headers=_headers(exc))
     logger.exception("unexpected error in %s", loggable_path(context["request"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from memory_service import forgetting, ingest, knowledge, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
-from memory_service.models import ApiKey, Event, EventStatus, Memory, Project
+from memory_service.models import ApiKey, Event, EventStatus, ImportJob, Memory, MemoryExport, Project
+from memory_service.models.platform import UNFINISHED
 
 from . import rendering
 from .graph_rendering import render_relation
@@ -33,6 +34,8 @@ DELETE_WAIT_S = 5.0  # most deletions are done by then, and the caller can read 
 
 # Who waits holds a thread of the web server; two are kept for whoever only asks, /healthz among them.
 waiters = threading.BoundedSemaphore(max(1, settings.ENV.web_threads - 2))
+
+Job = TypeVar("Job", MemoryExport, ImportJob)
 
 ADDED = "Memory processing has been queued for background execution"
 
@@ -70,6 +73,19 @@ def wait_for(event: Event, wait_s: float) -> Event:
         finally:
             waiters.release()
     return event
+
+
+def wait_for_job(job: Job, wait_s: float) -> Job:
+    """The same for a row of work that is no event."""
+    end = time.monotonic() + wait_s
+    if job.status in UNFINISHED and waiters.acquire(blocking=False):
+        try:
+            while job.status in UNFINISHED and time.monotonic() < end:
+                time.sleep(POLL_S)
+                job.refresh_from_db()
+        finally:
+            waiters.release()
+    return job
 
 
 def _unfinished(event: Event) -> bool:

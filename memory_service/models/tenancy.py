@@ -42,7 +42,11 @@ class Project(PublicModel):
     custom_instructions = models.TextField(blank=True, default="")
     custom_categories = models.JSONField(default=list, blank=True)
     enable_graph = models.BooleanField(default=False, db_default=False)  # a model is asked for relations on every add
+    description = models.TextField(blank=True, default="")
+    settings = models.JSONField(default=dict, blank=True)  # the protocol's other settings; see platform.SETTINGS
     created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True)  # no key opens it any more, and its rows are on their way out
 
     class Meta:
         constraints = [
@@ -76,31 +80,44 @@ class Membership(models.Model):
 
 
 class ApiKey(PublicModel):
-    """Only the key's hash is kept, so a stolen table opens nothing. The key itself is shown once, by `issue`."""
+    """Only the key's hash is kept, so a stolen table opens nothing. The key itself is shown once, by `issue`.
+
+    A key reads and writes the memories of its own project, whatever its role. An owner's key may also manage the
+    organisation: its projects, their settings, members and webhooks.
+    """
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        MEMBER = "member"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=200, default="default")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
     prefix = models.CharField(max_length=16)
     key_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
     last_used_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
 
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(role__in=["owner", "member"]), name="key_role_known")]
+
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}...)"
 
     @classmethod
-    def issue(cls, project: Project, *, name: str = "default") -> tuple[ApiKey, str]:
+    def issue(cls, project: Project, *, name: str = "default", role: str = Role.MEMBER) -> tuple[ApiKey, str]:
         """Returns the row and the key. The key is 256 random bits, so a plain hash is enough."""
         key = KEY_PREFIX + secrets.token_urlsafe(32)
-        return cls.objects.create(project=project, name=name, prefix=key[:NUM_SHOWN_CHARS], key_hash=hash_key(key)), key
+        shown = {"prefix": key[:NUM_SHOWN_CHARS], "key_hash": hash_key(key)}
+        return cls.objects.create(project=project, name=name, role=role, **shown), key
 
     @classmethod
     def find(cls, key: str) -> ApiKey | None:
         """The live key, marked as used (at most once a minute, to spare the row)."""
         found = (
             cls.objects.select_related("project__organisation")
-            .filter(key_hash=hash_key(key), revoked_at__isnull=True)
+            .filter(key_hash=hash_key(key), revoked_at__isnull=True, project__deleted_at__isnull=True)
             .first()
         )
         if found:

@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from memory_service.models import ApiKey, Project
+from memory_service.models import ApiKey, Organisation, Project
 
 
 def run(*arguments: str) -> str:
@@ -37,3 +37,11 @@ def test_it_refuses_an_unknown_project_and_an_unknown_key(project: Project) -> N
         run("create", "--project", "nowhere")
     with pytest.raises(CommandError, match="0 live keys begin with 'ms-xxxxxx'"):
         run("revoke", "ms-xxxxxx")
+
+
+def test_it_asks_for_the_id_where_two_projects_have_one_name(project: Project) -> None:
+    other = Project.objects.create(organisation=Organisation.objects.create(name="Acme"), name=project.name)
+    with pytest.raises(CommandError, match=f"2 projects: give the id, one of .*{other.public_id} \\(of Acme\\)"):
+        run("create", "--project", project.name)
+    key = ApiKey.find(run("create", "--project", str(other.public_id), "--role", "owner"))
+    assert key is not None and key.project == other and key.role == "owner"

@@ -13,7 +13,7 @@ from django.db import transaction
 from memory_service.config import write_private
 from memory_service.embedding import ensure_profile
 from memory_service.errors import Conflict
-from memory_service.models import ApiKey, Membership, Organisation, Project
+from memory_service.models import ApiKey, Membership, Organisation, OrganisationMembership, Project
 
 ADMIN = "admin"
 
@@ -33,10 +33,11 @@ class Command(BaseCommand):
     def _make_defaults(self) -> None:
         organisation = Organisation.objects.create(name="default")
         project = Project.objects.create(organisation=organisation, name="default")
-        _, key = ApiKey.issue(project)
+        _, key = ApiKey.issue(project, role=ApiKey.Role.OWNER)
         password = secrets.token_urlsafe(12)
         user = get_user_model().objects.create_user(ADMIN, password=password, is_staff=True)
         Membership.objects.create(project=project, user=user, role=Membership.Role.OWNER)
+        OrganisationMembership.objects.create(organisation=organisation, user=user, role=Membership.Role.OWNER)
         settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
         write_private(settings.DATA_DIR / "api-key", key)
         write_private(settings.DATA_DIR / "admin-password", password)

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from memory_service.models import ApiKey, Project
+from memory_service.errors import NotFound
+from memory_service.models import ApiKey
+from memory_service.organisations import named_project
 
 
 class Command(BaseCommand):
@@ -15,8 +17,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         create = actions.add_parser("create", help="make a key and show it, once")
-        create.add_argument("--project", default="default", help="the project's name")
+        create.add_argument("--project", default="default", help="the project's name or id")
         create.add_argument("--name", default="default", help="what the key is for")
+        create.add_argument(
+            "--role", default="member", choices=["member", "owner"], help="owner: may manage the organisation too"
+        )
         actions.add_parser("list", help="every key: its beginning, project, name, last use")
         revoke = actions.add_parser("revoke", help="end a key at once")
         revoke.add_argument("prefix", help="the key's beginning, as `list` shows it")
@@ -25,18 +30,18 @@ class Command(BaseCommand):
         getattr(self, options["action"])(options)
 
     def create(self, options: dict[str, Any]) -> None:
-        project = Project.objects.filter(name=options["project"]).first()
-        if project is None:
-            names = ", ".join(Project.objects.values_list("name", flat=True))
-            raise CommandError(f"--project={options['project']!r} is unknown; there are: {names}")
-        _, key = ApiKey.issue(project, name=options["name"])
+        try:
+            project = named_project(options["project"])
+        except NotFound as exc:
+            raise CommandError(f"--project={exc}") from exc
+        _, key = ApiKey.issue(project, name=options["name"], role=options["role"])
         self.stdout.write(key)
 
     def list(self, options: dict[str, Any]) -> None:
         for key in ApiKey.objects.select_related("project").order_by("id"):
             state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "live"
             used = f"last used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-            self.stdout.write(f"{key.prefix}  {key.project}  {key.name}  {state}  {used}")
+            self.stdout.write(f"{key.prefix}  {key.project}  {key.name}  {key.role}  {state}  {used}")
 
     def revoke(self, options: dict[str, Any]) -> None:
         found = list(ApiKey.objects.filter(prefix=options["prefix"], revoked_at__isnull=True))
