@@ -27,7 +27,7 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT 'memory_' || lower(r.operation) AS event_type
         UNION ALL
-        SELECT 'memory_categorize' WHERE r.operation <> 'DELETE' AND r.categories <> '{}' AND r.categories IS DISTINCT FROM (
+        SELECT 'memory_categorize' WHERE r.operation NOT IN ('DELETE', 'CATEGORIZE') AND r.categories <> '{}' AND r.categories IS DISTINCT FROM (
             SELECT p.categories FROM memory_service_memoryrevision p
             WHERE p.memory_id = r.memory_id AND p.id < r.id ORDER BY p.id DESC LIMIT 1
         )

@@ -150,7 +150,8 @@ def test_it_takes_back_what_a_run_did_to_a_memory_of_another(
 
 def test_it_leaves_no_event_that_lists_a_memory_of_a_forgotten_run(project: Project) -> None:
     for run in ("r1", "r2"):
-        ingest.drain_scope(record(project, "I live in Bergen.", run=run).scope_id)
+        said = "I live in Bergen. Who would have thought that ferries are so loud at night!"
+        ingest.drain_scope(record(project, said, run=run).scope_id)
     other = Event.objects.latest("id")
     gone = Memory.objects.filter(run_id="r1", kind="episodic").get()
     Event.objects.filter(pk=other.pk).update(
