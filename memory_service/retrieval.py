@@ -6,7 +6,7 @@
     neighbours  both again over each turn with the turn before and after it: an answer stands beside its question
     fuse        the mean of the four, each on a scale from 0 to 1
     life        feedback and decay, where there are any (ranking.py)
-    dedupe      a hit whose messages were all cited by better hits goes behind those that bring something new
+    dedupe      of a turn and a fact drawn from it the worse goes behind those that bring something new
     pending     messages that are accepted but not yet processed, found by their words
 
 Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so
@@ -74,7 +74,7 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A message that a memory rests on. name: the caller's id for it, or ours."""
+    """A message that a memory rests on. name: the caller's id for it, or ours. kind: the memory's."""
 
     memory_id: int
     message_id: int
@@ -82,6 +82,7 @@ class Source:
     session: UUID
     run_id: str | None
     said_at: datetime
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -376,22 +377,27 @@ def load_sources(memory_ids: Sequence[int]) -> dict[int, list[Source]]:
     found: dict[int, list[Source]] = {}
     rows = MemorySource.objects.filter(memory_id__in=memory_ids).order_by("message_id").distinct()
     columns = ("memory_id", "message_id", "message__client_id", "message__public_id")
-    origin = ("message__session__public_id", "message__session__run_id", "message__said_at")
-    for memory_id, message_id, client_id, public_id, session, run_id, said_at in rows.values_list(*columns, *origin):
-        source = Source(memory_id, message_id, client_id or str(public_id), session, run_id, said_at)
+    origin = ("message__session__public_id", "message__session__run_id", "message__said_at", "memory__kind")
+    for memory_id, message_id, client_id, public_id, *rest in rows.values_list(*columns, *origin):
+        source = Source(memory_id, message_id, client_id or str(public_id), *rest)
         found.setdefault(memory_id, []).append(source)
     return found
 
 
 def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, list[Source]]) -> list[int]:
-    """A fact and the turn that it was drawn from say the same: the better one stays, the other goes to the end."""
-    seen: set[int] = set()
+    """A fact and the turn that it was drawn from say the same: the better one stays, the other goes to the end. Two
+    facts of one turn say two things."""
+    said: set[int] = set()  # messages that stand above as they were said
+    stated: set[int] = set()  # messages that a fact above was drawn from
     fresh: list[int] = []
     repeated: list[int] = []
     for row in order.tolist():
-        messages = {source.message_id for source in sources.get(int(ids[row]), [])}
-        (repeated if messages and messages <= seen else fresh).append(row)
-        seen |= messages
+        found = sources.get(int(ids[row]), [])
+        messages = {source.message_id for source in found}
+        is_turn = any(source.kind == Memory.Kind.EPISODIC for source in found)
+        known = said | stated if is_turn else said
+        (repeated if messages and messages <= known else fresh).append(row)
+        (said if is_turn else stated).update(messages)
     return fresh + repeated
 
 

@@ -30,8 +30,8 @@ _NEGATIONS = """
     nicht kein keine nie pas jamais sans nunca jamás sin não sem non mai senza
 """
 _DENYING_NOTHING = re.compile(
-    r"\b(?:(?:can't|cannot|can not|cant) (?:wait|believe|help)|(?:couldn't|could not) agree more|not only|don't worry"
-    r"|no (?:problem|worries|doubt|wonder)|why (?:not|don't)|nothing but)\b"
+    r"\b(?:(?:can't|cannot|can not|cant) (?:wait|believe|help)|(?:couldn't|could not) agree more|not only"
+    r"|(?:don't|do not|never) (?:worry|forget)|no (?:problem|worries|doubt|wonder)|why (?:not|don't)|nothing but)\b"
 )
 # Few on purpose: words such as "before", "more" and "her" tell two facts apart.
 _STOP_WORDS = """

@@ -111,7 +111,7 @@ def get_all(on: Drive) -> None:
 
 @of_client
 def search(on: Drive) -> None:
-    [hit] = on.client.search("What must Ann not eat?", filters={"user_id": "ann"}, top_k=1)["results"]
+    [hit] = on.client.search("What is Ann allergic to?", filters={"user_id": "ann"}, top_k=1)["results"]
     assert "walnuts" in hit["memory"] and 0 < hit["score"] <= 1
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from memory_service.api import serializers
 from tests.conftest import ApiClient
 from tests.stories import harness, scripted
 
@@ -16,9 +15,6 @@ STORIES = harness.load_stories(harness.DEV)
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.kind}/{story.name}")
 def test_it_does_what_an_ideal_model_decides(story: harness.Story, client: ApiClient, settings: Any) -> None:
     failures = scripted.run_ideal(story, client, settings)
-    kinds = {failure.check["type"] for failure in failures}
-    if kinds == {"as_of"} and "as_of" in serializers.NOT_YET:
-        pytest.xfail("as_of is not there yet")
     assert not failures, "\n".join(map(str, failures))
 
 
