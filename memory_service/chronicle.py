@@ -53,6 +53,7 @@ class Changes:
 
     operations: list[tuple[Memory, str]] = field(default_factory=list)
     added: list[tuple[Memory, Candidate]] = field(default_factory=list)
+    joined: list[tuple[Memory, Candidate]] = field(default_factory=list)  # said again of a memory that was there
     closed: list[Memory] = field(default_factory=list)
     untold: list[tuple[Candidate, Message]] = field(default_factory=list)  # corrections of nothing that is known
 
@@ -497,6 +498,9 @@ class _Folding:
                             MemorySource.objects.filter(memory=row.memory_id, message=row.message_id).delete()
                         row.memory = memory
                         moved.append(row)
+                        statement = self.statements.get(row.pk)
+                        if statement is not None and memory.created_at != self.now:
+                            self.changes.joined.append((memory, statement.candidate))
                         if row.message_id is not None:
                             at = {"message_id": row.message_id, "start": row.start, "end": row.end}
                             sources.append(MemorySource(memory=memory, **at))

@@ -173,7 +173,9 @@ class _Writer:
             self.outcome.record(changed, operation)
         added += self._add_untold(changes.untold)
         closed = [memory for memory in self.targets.values() if memory.state != MemoryState.LIVE]
-        knowledge.record(self.scope, self.event, [*added, *sourced, *changes.added], [*closed, *changes.closed])
+        knowledge.record(
+            self.scope, self.event, [*added, *sourced, *changes.added, *changes.joined], [*closed, *changes.closed]
+        )
         return self.outcome
 
     def _add_untold(self, turns: Sequence[tuple[Candidate, Message]]) -> list[tuple[Memory, Candidate]]:

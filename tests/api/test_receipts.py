@@ -28,7 +28,7 @@ def test_it_says_what_was_destroyed_when_and_by_whom(client: ApiClient) -> None:
     assert receipt["requested_by"] == {"key_prefix": key.prefix, "key_name": "default", "request_id": "ticket-42"}
     assert (receipt["id"], receipt["event_id"], receipt["entity_type"]) == (event_id, event_id, "user")
     assert receipt["counts"] == client.get(f"/v1/event/{event_id}/").json["results"][0]["deleted"]
-    assert receipt["counts"]["messages"] == receipt["counts"]["sessions"] == 1 and receipt["counts"]["memories"] >= 2
+    assert receipt["counts"]["messages"] == receipt["counts"]["sessions"] == 1 and receipt["counts"]["memories"] >= 1
     assert receipt["requested_at"] <= receipt["completed_at"]
     assert receipt["entity_name"] is None and len(receipt["entity_name_hash"]) == 64
     assert "alice" not in str(receipt)

@@ -32,6 +32,7 @@ def summarise(client: ApiClient, body: Any) -> dict[str, Any]:
 
 def test_it_sums_up_what_the_filter_lets_through(client: ApiClient) -> None:
     say(client, "I live in Oslo near the harbour.", "I am allergic to walnuts, which is a nuisance.")
+    say(client, "What a week: the printer at the harbour office broke down twice!")
     say(client, "I live in Rome with four cats.", user="bob")
     found = summarise(client, {"filters": ANN})
     assert (found["status"], found["method"], found["notes"]) == ("SUCCEEDED", "extractive", [])

@@ -22,7 +22,7 @@ DRINKS = ("tea", "milk", "water")
 
 def main(num_days: int, num_processes: int, which: int) -> None:
     embed_texts(["the model is loaded before anything waits for it"])
-    project = Project.objects.get()
+    project = Project.objects.earliest("id")
     for day in range(which, num_days, num_processes):
         said = [("lives in", f"City{day}"), ("likes", DRINKS[day % len(DRINKS)])]
         at = START + timedelta(days=day)
