@@ -140,7 +140,10 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     polarity: Polarity = "ended" if ended else "holds"
     text = clause.tell(rest[:upto])
     if where:
-        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)
+        # Each has a text of its own, since one may end without the other.
+        at = f"{clause.subject} {'worked' if ended else 'works'} at {_clean(where)}"
+        split = role and clause.lemma == "work" and clause.form in ("present", "ing")
+        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=at if split else text)
     if role:
         told = None if not where else f"{clause.subject} {'worked' if ended else 'works'} as {role[0][3:].strip()}"
         yield state(
@@ -330,6 +333,9 @@ def _took(clause: Clause) -> Iterator[Statement]:
     ):
         value = value_of(clause.rest, "noun")
         if value:
+            what_for = re.search(r"\bfor\s+(?P<what>(?:my|his|her|their)\s+[\w ]+)$", value.strip())
+            if what_for and (clause.keep == "now" or re.match(r"\s+(?:now|instead)\b", clause.rest[len(value) :])):
+                yield from _ended(clause, "takes", what_for["what"], len(value))  # whatever it was before
             yield state(clause, "takes", value, len(value))
 
 
@@ -677,7 +683,7 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     attribute = _kind_of(what, new, old or "")
     if old:
         yield from _ended(
-            clause, attribute if attribute != "uses" else "uses|owns|works at|practises|eats", old.strip(), upto
+            clause, f"{attribute}|does regularly" if attribute == "drinks" else attribute if attribute != "uses" else "uses|owns|has|works at|practises|eats|drinks|takes|plays|does regularly", old.strip(), upto
         )
     yield state(
         clause,

@@ -44,6 +44,13 @@ _SAID = re.compile(
     ),
     re.IGNORECASE,
 )
+_WRONG_THEN = re.compile(
+    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|"
+    rf"before|yesterday|last time|the other day))?,?\s+but\s+(?:that's|that\s+was|it's|it\s+was|that\s+is)\s+(?:wrong|a\s+mistake|not\s+"
+    rf"(?:right|correct|true)),?\s+(?:(?:it's|it\s+is|it\s+was)|(?:she|he|i|they|we|it)\s+[a-z]+)\s+(?:actually\s+|really\s+)?"
+    rf"(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
 _MEANT = re.compile(
     rf"\bi\s+meant(?:\s+to\s+say)?\s+(?P<new>{_TERM})(?:,?\s+(?:and\s+)?not\s+(?P<old>{_TERM}))?(?=\s*(?:[.,!;)]|$))",
     re.IGNORECASE,
@@ -89,6 +96,8 @@ def exchange(plain: str, start: int, end: int, *, marked: bool) -> Correction | 
     body = plain[start:end].strip()
     if len(body) > 160:
         return None
+    if m := _WRONG_THEN.search(body):
+        return _exchange(m, plain, start, end)
     if m := _SAID.search(body):
         return _exchange(m, plain, start, end)
     if m := _MEANT.search(body):
@@ -110,7 +119,7 @@ def _exchange(m: re.Match[str], plain: str, start: int, end: int) -> Correction 
     new, old = (m["new"] or "").strip(" ,.'"), (m["old"] or "").strip(" ,.'") or None
     if not new or _BAD.match(new) or (old and _BAD.match(old)) or not (_specific(new) or (old and _specific(old))):
         return None
-    strip = re.compile(r"^(?:on|at|in)\s+", re.IGNORECASE)
+    strip = re.compile(r"^(?:on|at|in|the|an?)\s+", re.IGNORECASE)
     return Correction(strip.sub("", old) if old else None, strip.sub("", new), start, end)
 
 

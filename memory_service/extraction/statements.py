@@ -18,6 +18,7 @@ from .clauses import KIN_PHRASE, Antecedent, Clause, Head, Who, heads, is_no_nam
 from .corrections import Correction, exchange, marker_end
 from .facts import read_everyday, read_line
 from .guards import FICTION, HYPOTHETICAL, JOKE, NAME_INTRO, QUESTION_START, REPORTED, SARCASM, SENTENCE, SURE_INTRO
+from .life import cut_instead, gave_way, read_ceased, read_happening, read_life, read_my_life, with_implied
 from .own import read_my
 from .plans import may_recur, read_fallen, read_plan, read_shifted
 from .predicates import read_state
@@ -79,11 +80,29 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
         read = sentence.start()
         if sentence.end() > stop:
             break
-        asks = "?" in sentence["end"]
+        asks, close = "?" in sentence["end"], sentence.start("end")
+        if asks and (tag := _TAG.search(plain, sentence.start(), close)):
+            if not tag["mine"] or _OF_MYSELF.match(plain, sentence.start(), close):
+                asks, close = False, tag.start()
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
-            found += reader.sentence(sentence.start(), sentence.start("end"))
+            new = reader.sentence(sentence.start(), close)
+            if new and close < sentence.start("end") and not plain[max(s.end for s in new) : close].strip(" ,"):
+                new = [replace(s, end=sentence.end()) if s.end == max(n.end for n in new) else s for s in new]
+            found += new
         reader.antecedent.moves_on(sentence[0])
-    return found
+    return with_implied(found)
+
+
+# "Mikko is a forester now, did you know?" asks nothing. mine: a tag that asks for a yes where it is about others.
+_TAG = re.compile(
+    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+(?:that\s+)?to)\s+you|"
+    r"you\s+know|can\s+you\s+believe\s+(?:it|that)|would\s+you\s+believe\s+it|believe\s+it\s+or\s+not|remember|"
+    r"have\s+you\s+heard|you\s+see|crazy,?\s+(?:huh|right)|(?:isn't|how)\s+(?:that|it)\s+(?:great|crazy|funny|cool|sad|"
+    r"amazing|wonderful)|(?P<mine>right|isn't\s+it|isn't\s+(?:she|he)|aren't\s+(?:I|they|we)|don't\s+(?:I|we|they)|"
+    r"doesn't\s+(?:he|she)|haven't\s+I|huh|eh|innit|no))\s*$",
+    re.IGNORECASE,
+)
+_OF_MYSELF = re.compile(r"\s*(?:(?:so|and|but|well|oh),?\s+)*(?:I|we|my|our)\b", re.IGNORECASE)
 
 
 # A cheap look before the long patterns.
@@ -218,6 +237,8 @@ class _Reader:
         if said and not (traded and traded.old and traded.new):
             begin, sure = said.end(), True
         found = self._read(begin, end)
+        if marker and sure and not found and not traded and len(plain[begin:end].split()) <= _FEW_WORDS:
+            self._announced = True  # "I mean ten! Idris turned ten"
         if traded and not any(s.value and not s.silent for s in found):
             return [_exchanged(plain, traded, self.speaker)]
         if marked or announced or sure:
@@ -287,9 +308,14 @@ class _Reader:
             return found
         if _FALLS.search(sentence) and (found := read_fallen(plain, start, end, self.speaker)):
             return found
+        if not HYPOTHETICAL.search(sentence) and not REPORTED.search(sentence):
+            if found := read_happening(plain, start, end, self.speaker):
+                return found
         if not _COPULA.search(sentence):
             return []
         fact = read_everyday(sentence, start, self.speaker) or self._turned_round(start, end)
+        if fact is None and (joint := _THEN.search(plain, start, end)) and not HYPOTHETICAL.search(sentence):
+            fact = self._turned_round(joint.end(), end)
         if fact is None:
             fact = read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
         return [fact] if fact else []
@@ -345,6 +371,16 @@ class _Reader:
         if head.my:
             words = body.lstrip()
             own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
+            if own is None and (
+                news := read_my_life(
+                    words,
+                    head.start,
+                    head.body_start + len(body) - len(words),
+                    head.owner or self.speaker,
+                    self.speaker,
+                )
+            ):
+                return news, None
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             if own and own.attribute == "name" and (mate := _MATE_OF.fullmatch(own.subject or "")):
@@ -370,6 +406,7 @@ class _Reader:
 
 
 _MAX_TAIL_WORDS = 16
+_FEW_WORDS = 3
 _EMPTY_TAIL = re.compile(
     r"[\s,]*(?:(?:by the way|btw|lol|ha+h?a*|haha\w*|though|tho|you know|thanks|thank you|finally|"
     r"actually|sadly|luckily|honestly|"
@@ -421,6 +458,7 @@ _TURNED = re.compile(
     r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
 )
+_THEN = re.compile(r"[,;:]\s+(?:and\s+|but\s+|so\s+|now\s+)*|\s(?:but|so)\s+")
 _MATE_OF = re.compile(r"(?P<owner>.+)'s (?:wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?)")
 _MARKED = re.compile(
     (
@@ -466,16 +504,35 @@ _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 def read_clause(clause: Clause) -> list[Statement]:
     """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
+    clause, instead = cut_instead(clause)
+    found = _read_uncut(clause)
+    return [*gave_way(found, instead), *found] if instead else found
+
+
+def _read_uncut(clause: Clause) -> list[Statement]:
     if clause.form == "future":
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
     if may_recur(clause.rest) and (regular := read_plan(clause)):
         return regular
-    return read_change(clause) or read_state(clause) or read_plan(clause)
+    return (
+        read_life(clause) or read_change(clause) or read_state(clause) or read_ceased(clause) or read_plan(clause)
+    )
 
 
 def _as_correction(statement: Statement, *, certain: bool) -> Statement:
     """ "Actually, I moved" is news, "Actually, I live in Oslo" takes something back."""
-    return replace(statement, corrects=True) if not statement.silent else statement
+    news = not certain and (
+        statement.polarity != "holds" or statement.attribute in _NEWS or _CHANGE.search(statement.text)
+    )
+    return statement if statement.silent or news else replace(statement, corrects=True)
+
+
+_NEWS = ("plans", "did", "wants to", "child")
+_CHANGE = re.compile(
+    r"\b(?:moved|relocated|quit|resigned|retired|started|began|joined|left|sold|bought|got|became|become|switched|"
+    r"stopped|gave up|given up|married|divorced|broke up|split|adopted|hired|fired|promoted|laid off|turned|changed|"
+    r"no longer|lost|found|took up|graduated|enrolled|replaced|swapped|now|these days|again|since|recently)\b"
+)
 
 
 def _exchanged(plain: str, traded: Correction, speaker: str) -> Statement:
