@@ -21,7 +21,9 @@ MIN_CONFIDENCE = 0.6  # of a statement, below which it ends nothing until a pers
 # "I moved last March", said in April, begins on 1 March; who said on the 10th to live elsewhere moved after that.
 SLIP = timedelta(days=62)
 FRESH = timedelta(days=2)  # "Correction: I am allergic to cashews" is of what was said yesterday, not last year
-REFINED = frozenset({"marital status", "lives in", "stays in", "has", "owns", "studies at"})  # "Oslo" and "Oslo, Norway" are one value
+REFINED = frozenset(
+    {"marital status", "lives in", "stays in", "has", "owns", "studies at"}
+)  # "Oslo" and "Oslo, Norway" are one value
 STRICT = frozenset({"likes", "eats", "drinks", "prefers"})  # who hates coffee ice cream may like coffee
 PLANS = frozenset({"plans", "wants to"})
 

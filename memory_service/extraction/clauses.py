@@ -79,7 +79,8 @@ OPENER = (
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
     r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|"
-    r"update on me|for the record|"
+    r"update on me|for the record|it turns out(?: that)?|turns out(?: that)?|as it turns out|as of (?:today|now|this week|this month)|"
+    r"from now on|from today|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
     r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
@@ -173,7 +174,7 @@ class Clause:
     def tell(self, value: str) -> str:
         """The clause in the third person, with `value` for what follows the verb: "Ann no longer lives in Oslo"."""
         words = f"{self.subject} {self._predicate()} {value}"
-        return re.sub(r"\s+", " ", words).strip()
+        return re.sub(r"\s+", " ", words).replace(" been been ", " been ").strip()
 
     def _predicate(self) -> str:
         be = "are" if self.who.plural else "is"
@@ -186,7 +187,8 @@ class Clause:
             return f"will not {self.lemma}" if self.denied else f"{be} going to {self.lemma}"
         if self.form == "perfect":
             have, never = ("have" if self.who.plural else "has"), (" never" if self.never else "")
-            return f"{have}{' not' if self.negated else never}{keep} {self.verb}"
+            verb = self.verb or ("been" if self.lemma == "be" else "")
+            return f"{have}{' not' if self.negated else never}{keep} {verb}"
         if self.form == "ing" or self.lemma == "be":
             return self._predicate_be(be, keep)
         if self.form == "past":
@@ -327,6 +329,7 @@ def _simple(verb: object, word: str, m: re.Match[str], who: Who, before: Clause 
     return None
 
 
+_SOMEBODY_YET = re.compile(r"[^\w\n]*(?:these days|it turns out)\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[^\w\n]*([\w']+)")
 # A sentence that begins so has no first clause that we read; further ones it may have.
 _NOBODY = word_set("""
@@ -352,7 +355,7 @@ def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Anteced
     """The beginnings of clauses in plain[start:end], in order."""
     first = start
     word = _FIRST_WORD.match(plain, start, end)
-    nobody = word is None or word[1].lower() in _NOBODY
+    nobody = word is None or (word[1].lower() in _NOBODY and not _SOMEBODY_YET.match(plain, start, end))
     m = None if nobody else _FIRST.match(plain, start, end)
     if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))

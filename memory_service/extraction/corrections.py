@@ -10,7 +10,7 @@ _MARKER = re.compile(
     r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|"
     r"let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
     r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|"
-    r"to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
+    r"i got (?:that|it) wrong|that (?:was|is) wrong|that's wrong|to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
     r"i should (?:have said|correct (?:that|myself)))"
     r"\b[:,.!—–-]*\s*",
     re.IGNORECASE,
@@ -59,6 +59,7 @@ _COPULA = re.compile(
     r"^(?:no,?\s+)?(?:it's|it is|it was|that's|that is|that was|should be|it should be|it should read|read)\s+",
     re.IGNORECASE,
 )
+_SIGH = re.compile(r"^(?:(?:oops|oh|ah|hmm|ugh|whoops|well|hey|ok)[,.!]*\s+)+", re.IGNORECASE)
 _WRONG = re.compile(r"(?:it|that|this)(?:'s| is| was)\s+(?:wrong|not\s+(?:right|true|correct))", re.IGNORECASE)
 _BAD = re.compile(
     (
@@ -102,6 +103,7 @@ def exchange(plain: str, start: int, end: int, *, marked: bool) -> Correction | 
         return _exchange(m, plain, start, end)
     if m := _MEANT.search(body):
         return _exchange(m, plain, start, end)
+    body = _SIGH.sub("", body)
     copula = _COPULA.match(body)
     rest = body[copula.end() :] if copula else body
     if m := _NOT_BUT.match(rest) if copula or marked else None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
+from .changes import employed
 from .clauses import Clause, as_present
 from .predicates import marriage, read_state
 from .statement import Statement, from_third, state
@@ -32,7 +33,7 @@ _BABY = (
 )
 _CALLED = (
     rf"{_WHEN_SHORT}(?:\s*[,:–-]?\s*(?:and\s+)?(?:(?:we|they|she|he|i)\s+)?(?:an?\s+|our\s+|her\s+)?(?:(?:little|"
-    rf"healthy|beautiful)\s+)*(?:(?:baby\s+)?(?:boy|girl|son|daughter)\b)?\s*,?\s*(?:(?:called|named|by\s+the\s+name\s+"
+    rf"healthy|beautiful)\s+)*(?:(?:baby\s+)?(?:boy|girl|son|daughter)\b)?\s*,?\s*(?:(?:called|named|(?:his|her|their)\s+names?\s+(?:is|are)|by\s+the\s+name\s+"
     rf"of)\s+(?:(?:him|her|them|it)\s+)?)?(?P<name>{_NAME}(?:\s+and\s+{_NAME})?)(?!\s+[a-z]+ed\b))?"
 )
 _NO_NAMES = re.compile(
@@ -80,7 +81,12 @@ def _had(clause: Clause) -> Iterator[Statement]:
         if re.match(r"\s*(?:in|for|with|who|on board|as)\b", clause.rest[m.end() :]) and not m["name"]:
             return
         yield from _born(clause, m)
+    elif clause.form in _HAPPENED:
+        yield from _birthday(clause)
+        yield from _put_down(clause)
     elif clause.form in ("present",) and not clause.denied:
+        if "number" in clause.rest or "mail" in clause.rest or "address" in clause.rest:
+            yield from _new_number(clause)
         yield from _has_mate(clause)
         yield from _has_named(clause)
         yield from _has_left(clause)
@@ -212,7 +218,7 @@ def _together(clause: Clause, begin: int, mate: str | None) -> Iterator[Statemen
         other = pair[1 - i] if pair else mate
         if other is None:
             continue
-        text = f"{person} is back together with {other}"
+        text = f"{person} {'got' if clause.lemma == 'get' else 'is'} back together with {other}"
         yield state(clause, "partner", other, upto, polarity="holds", subject=person, text=text, confidence=0.9)
 
 
@@ -310,7 +316,9 @@ def _recovered(clause: Clause) -> Iterator[Statement]:
 
 
 def _beat(clause: Clause) -> Iterator[Statement]:
-    m = re.match(rf"\s*(?:my|the|her|his)?\s*(?P<what>(?:[\w-]+\s+)?{_ILLNESS}|addiction)\b", clause.rest, re.IGNORECASE)
+    m = re.match(
+        rf"\s*(?:my|the|her|his)?\s*(?P<what>(?:[\w-]+\s+)?{_ILLNESS}|addiction)\b", clause.rest, re.IGNORECASE
+    )
     if m and clause.form in _HAPPENED and not clause.denied:
         yield from _ended_illness(clause, m["what"], m.end())
 
@@ -435,16 +443,18 @@ def _be(clause: Clause) -> Iterator[Statement]:
     if clause.form == "present" and not clause.denied:
         yield from _be_back(clause)
     if (
-        m := re.match(
-            rf"\s*(?:finally\s+|now\s+|completely\s+|fully\s+)*(?:over|free\s+of|cured\s+of|recovered\s+from|healed\s+from)"
-            rf"\s+(?:my\s+|the\s+|a\s+)?(?P<what>(?:[\w-]+\s+)?(?:{_ILLNESS}|(?:broken|sprained)\s+\w+))\b",
-            rest,
-            re.IGNORECASE,
+        (
+            m := re.match(
+                rf"\s*(?:finally\s+|now\s+|completely\s+|fully\s+)*(?:over|free\s+of|cured\s+of|recovered\s+from|healed\s+from)"
+                rf"\s+(?:my\s+|the\s+|a\s+)?(?P<what>(?:[\w-]+\s+)?(?:{_ILLNESS}|(?:broken|sprained)\s+\w+))\b",
+                rest,
+                re.IGNORECASE,
+            )
         )
-    ) and not clause.denied:
-        yield from _ended_illness(clause, m["what"], m.end())
-    elif (m := re.match(r"\s*(?:now\s+|finally\s+)?(?P<what>cancer|covid|migraine|pain)[- ]free\b", rest)) and (
-        not clause.denied
+        and not clause.denied
+    ) or (
+        (m := re.match(r"\s*(?:now\s+|finally\s+)?(?P<what>cancer|covid|migraine|pain)[- ]free\b", rest))
+        and (not clause.denied)
     ):
         yield from _ended_illness(clause, m["what"], m.end())
     elif (
@@ -462,8 +472,195 @@ def _be(clause: Clause) -> Iterator[Statement]:
         yield from _medicated(clause)
 
 
+_HURT = re.compile(
+    rf"\s*(?:my|his|her|their)\s+(?:(?:left|right|lower|upper)\s+)?(?P<part>{_BODY})\b(?!\s+(?:of|in\s+half))",
+    re.IGNORECASE,
+)
+_HURT_AS = {"break": "broken", "sprain": "sprained", "tear": "torn", "fracture": "fractured", "twist": "twisted"}
+
+
+def _hurt(clause: Clause) -> Iterator[Statement]:
+    """ "broke my arm": a broken arm."""
+    m = _HURT.match(clause.rest)
+    if m and clause.form in _HAPPENED and not clause.denied:
+        value = f"{_HURT_AS[clause.lemma]} {m['part']}"
+        yield state(clause, "suffers from", value, m.end(), polarity="holds", confidence=0.9)
+
+
+def _takes(clause: Clause) -> Iterator[Statement]:
+    m = re.match(
+        rf"\s*{_DRUG}(?=\s*(?:$|[.,!;]|now\b|every\b|daily\b|twice\b|once\b|for\b|again\b|in\s+the\b))", clause.rest
+    )
+    if m and clause.form in ("present", "ing") and not clause.denied and _is_medicine(m["drug"]):
+        what_for = re.match(
+            r"\s*for\s+(?P<what>(?:my|his|her|their)\s+\w+)(?P<now>\s+(?:now|instead))?", clause.rest[m.end() :]
+        )
+        if what_for and (what_for["now"] or clause.keep == "now"):
+            yield from _silent(clause, "takes", what_for["what"], m.end())
+        value = f"{m['drug']} for {what_for['what']}" if what_for else m["drug"]
+        upto = m.end() + (what_for.end("what") if what_for else 0)
+        yield state(clause, "takes", value, upto, confidence=0.85)
+
+
+_WORKPLACE = re.compile(
+    r"\s*(?:the|my)\s+(?P<what>(?:[\w-]+\s+)?(?:bakery|hospital|company|firm|shop|restaurant|bank|library|agency|startup|"
+    r"factory|council|hotel|studio|caf[eé]|clinic|police|army|navy|practice|lab|laboratory|nursery|supermarket|newspaper|"
+    r"magazine|ministry|consultancy|law firm))(?=\s*(?:$|[.,!;]|in\s+[A-Z]|last\b|for\s+good|after\s+\w+\s+years|to\s+work|to\s+"
+    r"become|to\s+start|because|and\b|\w+\s+(?:weeks|months|years)\s+ago|a\s+(?:week|month|year)\s+ago))"
+)
+
+
+def _left(clause: Clause) -> Iterator[Statement]:
+    m = _WORKPLACE.match(clause.rest)
+    if m and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "works at", m["what"], m.end(), polarity="ended", confidence=0.8)
+
+
+def _found_job(clause: Clause) -> Iterator[Statement]:
+    m = re.match(
+        r"\s*(?:myself\s+)?(?:an?\s+)?(?:(?:new|great|better|part-time|full-time)\s+)*(?:job|position|role|work)\b",
+        clause.rest,
+    )
+    if m and clause.form in _HAPPENED and not clause.denied:
+        yield from employed(clause, m.end())
+
+
+def _became(clause: Clause) -> Iterator[Statement]:
+    m = re.match(
+        r"\s*(?:the\s+)?(?:new\s+)?(?=(?:head|director|chief|vice president|vp|ceo|cto|cfo|manager|team lead)\b)",
+        clause.rest,
+        re.IGNORECASE,
+    )
+    value = value_of(clause.rest[m.end() :], "noun") if m else None
+    if m and value and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "works as", value, m.end() + len(value), polarity="holds")
+
+
+_PUT_DOWN = re.compile(
+    rf"\s*(?:to\s+put\s+)?(?:(?:my|our)\s+(?:(?P<pet>{PETS})\s*)?)?(?P<name>{_NAME})?\s+(?:down|to\s+sleep)\b(?!\s+(?:for|at|on|as|in))"
+)
+
+
+def _put_down(clause: Clause) -> Iterator[Statement]:
+    m = _PUT_DOWN.match(clause.rest)
+    what = " ".join(filter(None, [m["pet"], m["name"]])) if m else ""
+    if m and what and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "has", what.strip(), m.end(), polarity="ended", confidence=0.85)
+
+
+def _ran(clause: Clause) -> Iterator[Statement]:
+    if m := re.match(r"\s*away\b", clause.rest):
+        pet = re.fullmatch(rf"(?P<owner>.+?)'s (?P<what>(?:\w+ )*?(?:{PETS})(?: [A-Z]\w+)?)", clause.subject)
+        if pet and clause.form in _HAPPENED and not clause.denied:
+            yield state(clause, "has", pet["what"], m.end(), polarity="ended", subject=pet["owner"])
+
+
+_ORDINALS = words(
+    """
+    first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth
+    sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth
+    ninetieth
+    """
+)
+_BIRTHDAY = re.compile(
+    rf"\s*(?:(?P<whose>my|our|his|her|their|(?-i:[A-Z]\w+)'s|(?:my|our)\s+(?:{KIN})(?:\s{_NAME})?'s)\s+)(?P<age>\d{{1,3}}(?:st|nd|rd|th)|"
+    rf"{_ORDINALS})\s+birthday\b{_WHEN_SHORT}",
+    re.IGNORECASE,
+)
+_NUMBERS = dict(zip(_ORDINALS[3:-1].split("|"), [*range(1, 21), *range(30, 100, 10)], strict=True))
+
+
+def _birthday(clause: Clause) -> Iterator[Statement]:
+    """ "celebrated Leo's tenth birthday": he is ten."""
+    m = _BIRTHDAY.match(clause.rest)
+    if m is None or clause.form not in _HAPPENED or clause.denied:
+        return
+    whose = m["whose"].lower()
+    if whose in ("my", "our", "his", "her", "their"):
+        subject = clause.subject
+    elif whose.startswith(("my ", "our ")):
+        subject = f"{clause.owner}'s {m['whose'].split(' ', 1)[1][:-2]}"
+    else:
+        subject = m["whose"][:-2]
+    age = _NUMBERS.get(m["age"].lower()) or int(re.sub(r"\D", "", m["age"]))
+    yield state(clause, "age", str(age), m.end(), polarity="holds", subject=subject, confidence=0.85)
+
+
+def _liked_more(clause: Clause) -> Iterator[Statement]:
+    """ "I like tea more than coffee"."""
+    m = re.match(
+        r"\s*(?P<new>[\w' -]{2,40}?)\s+(?:more|better|much\s+more|much\s+better)\s+than\s+(?P<old>(?!i\b|it\b|before|ever|that\b)"
+        r"[\w' -]{2,30}?)(?=\s*(?:$|[.,!;]|now\b|these days))",
+        clause.rest,
+        re.IGNORECASE,
+    )
+    if (
+        m
+        and clause.form == "present"
+        and not clause.denied
+        and not re.search(r"\b(?:it|you|that|this|them|him|her|me)\b", m[0])
+    ):
+        yield from _silent(clause, "prefers", m["old"], m.end())
+        yield state(clause, "prefers", m["new"].strip(), m.end(), confidence=0.85)
+
+
+def _cut(clause: Clause) -> Iterator[Statement]:
+    m = re.match(r"\s*out\s+(?:all\s+)?", clause.rest)
+    value = value_of(clause.rest[m.end() :], "noun") if m else None
+    if m and value and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "eats", value, m.end() + len(value), polarity="ended", confidence=0.85)
+        yield from _silent(clause, "drinks|practises", value, m.end() + len(value))
+
+
+def _new_number(clause: Clause) -> Iterator[Statement]:
+    """ "changed my number, it's 555 9999 now", "have a new address: ..."."""
+    m = re.match(
+        r"\s*(?:my|our|an?)\s+(?:new\s+)?(?P<where>work\s+|home\s+|office\s+)?(?P<what>(?:phone\s+|mobile\s+|cell\s+)?number|"
+        r"e-?mail(?:\s+address)?|address)\s*[:,–-]?\s*(?:and\s+)?(?:(?:it's|it\s+is|it\s+is\s+now|the\s+new\s+one\s+is|now\s+it's)\s+)?"
+        r"(?:now\s+)?(?P<datum>[\w.+-]+@[\w.-]+\w|\+?\d[\d\s()-]{4,18}\d|\d+\s+[A-Z]\w+(?:\s[A-Z]\w+)*)",
+        clause.rest,
+        re.IGNORECASE,
+    )
+    if m and clause.form in (*_HAPPENED, "present") and not clause.denied:
+        what = m["what"].lower()
+        kind = "email" if "mail" in what else "address" if what == "address" else "phone number"
+        attribute = f"{(m['where'] or '').lower().strip()} {kind}".strip()
+        told = f"{clause.subject}'s new {attribute} is {m['datum'].strip()}"
+        yield state(
+            clause, attribute, m["datum"].strip(), m.end(), polarity="holds", single=True, text=told, timeless=True
+        )
+
+
+_STREET = re.compile(
+    r"\s*(?:(?:in)?to)\s+(?P<value>\d+[a-z]?\s+(?:[A-Z][\w'-]*\s){1,3}?(?:Street|St|Lane|Road|Rd|Avenue|Ave|Drive|Way|Close|"
+    r"Court|Square|Place|Boulevard|Terrace|Row|Hill|Gardens|Crescent))\b(?P<city>,?\s+(?:in\s+)?[A-Z]\w+)?"
+)
+
+
+def _moved(clause: Clause) -> Iterator[Statement]:
+    if clause.form not in _HAPPENED or clause.denied:
+        return
+    if m := _STREET.match(clause.rest):
+        yield state(clause, "address", m[0].strip().split(" ", 1)[1], m.end(), polarity="holds", confidence=0.9)
+        if m["city"]:
+            city = re.sub(r"^[\s,]*(?:in\s+)?", "", m["city"])
+            told = f"{clause.subject} lives in {city}"
+            yield state(clause, "lives in", city, m.end(), polarity="holds", text=told)
+    elif (m := re.match(rf"\s*again,\s+(?:this\s+time\s+)?to\s+(?P<to>{_NAME})", clause.rest)) and not _NO_NAMES.match(
+        m["to"]
+    ):
+        yield state(clause, "lives in", m["to"], m.end(), polarity="holds", confidence=0.9)
+
+
 def _be_back(clause: Clause) -> Iterator[Statement]:
     """ "I'm back at Acme", "back with Arvid", "back to drinking coffee", "back in Oslo for good"."""
+    home = re.match(
+        rf"\s*(?:now\s+)?back\s+(?:living\s+)?in\s+(?P<name>{_NAME}(?:\s{_NAME})?)\s+(?:for\s+good|permanently|again|now)\b",
+        clause.rest,
+    )
+    if home and not _NO_NAMES.match(home["name"]):
+        yield state(clause, "lives in", home["name"], home.end(), confidence=0.75)
+        return
     m = re.match(r"\s*back\s+(?P<how>at|with|to|on)\s+", clause.rest, re.IGNORECASE)
     if m is None:
         return
@@ -471,7 +668,9 @@ def _be_back(clause: Clause) -> Iterator[Statement]:
     how = m["how"].lower()
     if how == "with" and (mate := re.match(rf"(?:my\s+ex,?\s+)?(?P<name>{_NAME})(?=\s*(?:$|[.,!]|again|now))", words_)):
         yield state(clause, "partner", mate["name"], m.end() + mate.end(), confidence=0.8)
-    elif how == "at" and (place := re.match(rf"(?P<name>{_NAME}(?:\s{_NAME})?)(?=\s*(?:$|[.,!;]|as\b|again|now))", words_)):
+    elif how == "at" and (
+        place := re.match(rf"(?P<name>{_NAME}(?:\s{_NAME})?)(?=\s*(?:$|[.,!;]|as\b|again|now))", words_)
+    ):
         yield state(clause, "works at", place["name"], m.end() + place.end(), confidence=0.7)
     elif how == "to":
         yield from _back_to(clause, m.end())
@@ -506,7 +705,11 @@ def _went(clause: Clause) -> Iterator[Statement]:
     if clause.form in _HAPPENED and not clause.denied:
         if m := re.match(r"\s*back\s+to\s+(?=being\b|\w+ing\b)", clause.rest, re.IGNORECASE):
             yield from _back_to(clause, m.end())
-        elif (m := re.match(rf"\s*back\s+to\s+(?P<who>{_NAME})\s+(?:and\s+we|after\s+our\s+break)", clause.rest)) is not None:
+        elif m := re.match(r"\s*(?:freelance|self-employed)\b", clause.rest, re.IGNORECASE):
+            yield state(clause, "employment", "self-employed", m.end(), polarity="holds", confidence=0.85)
+        elif (
+            m := re.match(rf"\s*back\s+to\s+(?P<who>{_NAME})\s+(?:and\s+we|after\s+our\s+break)", clause.rest)
+        ) is not None:
             yield state(clause, "partner", m["who"], m.end("who"), confidence=0.7)
 
 
@@ -541,14 +744,61 @@ def habit_of(clause: Clause) -> tuple[str, str, int] | None:
 
 
 _NO_HABITS = frozenset(
-    """be have live like love enjoy adore hate prefer own work know want need think feel see get come do let make say
-    tell mean believe care date stay move reside speak support teach study suffer identify find name""".split()
+    [
+        "be",
+        "have",
+        "live",
+        "like",
+        "love",
+        "enjoy",
+        "adore",
+        "hate",
+        "prefer",
+        "own",
+        "work",
+        "know",
+        "want",
+        "need",
+        "think",
+        "feel",
+        "see",
+        "get",
+        "come",
+        "do",
+        "let",
+        "make",
+        "say",
+        "tell",
+        "mean",
+        "believe",
+        "care",
+        "date",
+        "stay",
+        "move",
+        "reside",
+        "speak",
+        "support",
+        "teach",
+        "study",
+        "suffer",
+        "identify",
+        "find",
+        "name",
+    ]
 )
 
 
 def read_ceased(clause: Clause) -> list[Statement]:
     """ "I don't go to the gym any more": a habit that has ended, whatever its verb."""
-    if not clause.ceased or clause.form not in ("present", "ing") or clause.lemma in _NO_HABITS:
+    if not clause.ceased or clause.form not in ("present", "ing"):
+        return []
+    if clause.lemma in ("have", "own"):
+        had = re.match(r"\s*(?:the|my|our|that|any)\s+", clause.rest)
+        value = value_of(clause.rest[had.end() :], "having") if had else None
+        if had is None or not value or re.match(r"(?:time|energy|money|patience|idea|problem|need|plans?)\b", value):
+            return []
+        return [state(clause, "has", value, had.end() + len(value), polarity="ended", confidence=0.85)]
+    if clause.lemma in _NO_HABITS:
         return []
     found = habit_of(clause)
     if found is None or not found[1]:
@@ -638,9 +888,7 @@ def gave_way(found: Iterable[Statement], old: str) -> Iterator[Statement]:
     for statement in found:
         if statement.polarity == "holds" and not statement.silent and statement.attribute in _GIVES_WAY:
             for attribute in _GIVES_WAY[statement.attribute].split("|"):
-                yield replace(
-                    statement, attribute=attribute, value=old, polarity="ended", silent=True, confidence=0.85
-                )
+                yield replace(statement, attribute=attribute, value=old, polarity="ended", silent=True, confidence=0.85)
 
 
 def _preferred(clause: Clause) -> Iterator[Statement]:
@@ -684,6 +932,8 @@ def _got(clause: Clause) -> Iterator[Statement]:
         if m := re.match(r"\s*(?:round|around)\s+to\s+", rest, re.IGNORECASE):
             yield from _plan_over(clause, m.end())
         return
+    if "number" in rest or "mail" in rest or "address" in rest:
+        yield from _new_number(clause)
     if m := re.match(r"\s*back\s+together\b", rest, re.IGNORECASE):
         yield from _together(clause, m.end(), clause.who.with_kin)
     elif m := re.match(r"\s*back\s+(?:in)?to\s+(?=\w+ing\b)", rest, re.IGNORECASE):
@@ -697,10 +947,14 @@ def _dropped(clause: Clause) -> Iterator[Statement]:
     if clause.form not in _HAPPENED or clause.denied:
         return
     if m := re.match(
-        r"\s*(?:the|my|our|all)\s+(?:(?:whole|big|crazy)\s+)?(?:plan|idea|dream)s?\s+(?:of|to|about|for)\s+", clause.rest
+        r"\s*(?:the|my|our|all)\s+(?:(?:whole|big|crazy)\s+)?(?:plan|idea|dream)s?\s+(?:of|to|about|for)\s+",
+        clause.rest,
     ):
         yield from _plan_over(clause, m.end())
-    elif m := re.match(r"\s*(?=(?:the\s+|my\s+)?[\w-]+(?:\s+(?:class(?:es)?|lessons|club|course|practice))?\s*(?:$|[.,!;]))", clause.rest):
+    elif m := re.match(
+        r"\s*(?=(?:the\s+|my\s+)?[\w-]+(?:\s+(?:class(?:es)?|lessons|club|course|practice))?\s*(?:$|[.,!;]))",
+        clause.rest,
+    ):
         value = value_of(clause.rest[m.end() :], "activity")
         if value and not re.match(r"(?:out|by|off|in|my phone|my keys)\b", value.strip()):
             upto = m.end() + len(value)
@@ -742,13 +996,28 @@ def _called_off(clause: Clause) -> Iterator[Statement]:
 
 
 def _named(clause: Clause) -> Iterator[Statement]:
-    m = re.match(rf"\s*(?:him|her|them|it|the\s+(?:baby|boy|girl|little\s+one))\s+(?P<name>{_NAME})(?=\s*(?:$|[.,!;]|after\b))", clause.rest)
+    m = re.match(
+        rf"\s*(?:him|her|them|it|the\s+(?:baby|boy|girl|little\s+one))\s+(?P<name>{_NAME})(?=\s*(?:$|[.,!;]|after\b))",
+        clause.rest,
+    )
     if m and clause.form in _HAPPENED and not clause.denied and clause.who.speaker and "baby" in m[0]:
         yield state(clause, "child", m["name"], m.end(), confidence=0.85)
 
 
 _READERS: dict[str, Reader] = {
     "have": _had,
+    "celebrate": _birthday,
+    **dict.fromkeys(("break", "sprain", "tear", "fracture"), _hurt),
+    "take": _takes,
+    "leave": _left,
+    "find": _found_job,
+    "become": _became,
+    "put": _put_down,
+    "run": _ran,
+    "cut": _cut,
+    "change": _new_number,
+    "move": _moved,
+    **dict.fromkeys(("like", "love", "enjoy"), _liked_more),
     "keep": _had,
     "welcome": _had,
     "give": _gave_birth,
@@ -815,6 +1084,21 @@ _STOLE = re.compile(
     r"(?P<what>(?:[\w-]+\s+){0,2}[\w-]+?)(?=\s*(?:$|[.,!;]|from\b|last\b|yesterday|this\b|on\b|out\b|while|during|at\b))",
     re.IGNORECASE,
 )
+_THEY_TREATED = re.compile(
+    r"\s*(?:they|the\s+(?:doctors?|hospital|clinic|neurologist|psychiatrist|gp))\s+(?:(?:have|has|just|now)\s+)*(?:switched|moved|took|"
+    r"taken|put|changed)\s+(?P<rest>me\s+[^.!?;,]+)",
+    re.IGNORECASE,
+)
+_PLEASE_USE = re.compile(
+    r"\s*(?:(?:so|and),?\s+)?(?:please\s+)?use\s+(?P<datum>[\w.+-]+@[\w.-]+\w|\+?\d[\d\s()-]{4,18}\d)\s+(?:from\s+now\s+on|now|instead)",
+    re.IGNORECASE,
+)
+_NOW_FAVOURITE = re.compile(
+    r"\s*(?:my\s+favou?rite\s+(?P<old>[\w-]+)\s+(?:used\s+to\s+be|was)\s+[\w' -]+?,?\s+(?:but\s+)?(?:now\s+it's|it's\s+now|now\s+it\s+is)\s+(?P<value2>[\w' -]{2,40})|"
+    r"(?P<value>(?!(?:it|that|this|he|she)\b)[\w' -]{2,40}?)\s+(?:has\s+become|became|is\s+now|has\s+replaced\s+[\w' -]+?\s+as)\s+my\s+(?:new\s+|absolute\s+)?favou?rite\s+"
+    r"(?P<what>[\w-]+)(?=\s*(?:$|[.,!;]|now)))",
+    re.IGNORECASE,
+)
 _THING_GONE = re.compile(
     rf"\s*(?:(?:so|and|but|well|sadly|unfortunately),?\s+)*the\s+(?P<what>(?:[\w-]+\s+)?(?:{VEHICLES}|{PETS}|{THINGS}|phone|"
     r"laptop|computer|tablet|(?-i:[A-Z]\w+)))\s+(?:(?:was|were|is|has\s+been|got|'s)\s+(?:just\s+|finally\s+|already\s+)?"
@@ -862,10 +1146,28 @@ def read_happening(plain: str, start: int, end: int, speaker: str) -> list[State
             return []
         text = f"{owner}'s {m['what']}{m[0][m.end('what') - m.start() :]}"
         base = Statement(text, owner, "did", f"{m['what']} off", m.start(), m.end(), 0.8)
-        return [base, *(replace(base, attribute="suffers from", value=v, polarity="ended", silent=True) for v in _BROKEN)]
+        return [
+            base,
+            *(replace(base, attribute="suffers from", value=v, polarity="ended", silent=True) for v in _BROKEN),
+        ]
     if m := _STOLE.match(plain, start, end):
         owner = _owner(m["whose"], speaker) or speaker
         return _gone(m, owner, f"{owner}'s {m['what']} was stolen")
+    if (m := _THEY_TREATED.match(plain, start, end)) and any(treated := _treatment(m["rest"])[:2]):
+        old, new = treated
+        text = from_third(m[0].strip(), speaker)
+        found = (
+            [Statement(text, speaker, "takes", old, m.start(), m.end(), 0.85, "ended", silent=bool(new))] if old else []
+        )
+        return found + ([Statement(text, speaker, "takes", new, m.start(), m.end(), 0.85)] if new else [])
+    if m := _PLEASE_USE.match(plain, start, end):
+        kind = "email" if "@" in m["datum"] else "phone number"
+        text = f"{speaker}'s {kind} is {m['datum']}"
+        return [Statement(text, speaker, kind, m["datum"], m.start(), m.end(), 0.85, single=True, timeless=True)]
+    if m := _NOW_FAVOURITE.match(plain, start, end):
+        what, value = (m["what"] or m["old"]).lower(), (m["value"] or m["value2"]).strip()
+        text = f"{speaker}'s favourite {what} is {value}"
+        return [Statement(text, speaker, f"favourite {what}", value, m.start(), m.end(), 0.85)]
     if m := _THING_GONE.match(plain, start, end):
         return _gone(m, speaker, f"{speaker}'s {m[0].strip().split('he ', 1)[-1]}")
     if m := _ENGAGEMENT_OFF.match(plain, start, end):

@@ -363,6 +363,7 @@ def _polarity(clause: Clause, rule: Rule, value: str) -> Polarity | None:
     if (
         clause.lemma == "be"
         and clause.form == "past"
+        and not clause.never
         and rule.attribute
         not in ("works as", "employment", "marital status", "diet", "partner", "born in", "born on", "grew up in")
     ):
@@ -432,9 +433,7 @@ def marriage(
         mate = people[1 - i] if pair else partner
         text = told if i == 0 else f"{person} is {status}"
         whose = f"{status} to {mate}" if mate and status in ("married", "engaged") else status
-        yield state(
-            clause, "marital status", whose, upto, confidence=0.9, polarity=polarity, subject=person, text=text
-        )
+        yield state(clause, "marital status", whose, upto, confidence=0.9, polarity=polarity, subject=person, text=text)
         if status in ("married", "engaged") and mate and is_named(mate):
             text = f"{person}'s partner {'is' if polarity == 'holds' else 'is no longer'} {mate}"
             yield state(clause, "partner", mate, upto, confidence=0.9, polarity=polarity, subject=person, text=text)

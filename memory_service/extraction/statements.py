@@ -297,6 +297,14 @@ class _Reader:
         """Sentences about things: what was moved or called off, definite facts."""
         plain = self.plain
         sentence = plain[start:end]
+        if _any_in(sentence.lower(), _HAPPENINGS) and not (
+            HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence
+        ):
+            if found := read_happening(plain, start, end, self.speaker):
+                return found
+            joint = _THEN.search(plain, start, end)
+            if joint and (turned := self._turned_round(joint.end(), end)):
+                return [turned]
         first = _FIRST_WORD.match(sentence)
         if first is None or first[1].lower() in _NO_THINGS:
             return []
@@ -308,14 +316,9 @@ class _Reader:
             return found
         if _FALLS.search(sentence) and (found := read_fallen(plain, start, end, self.speaker)):
             return found
-        if not HYPOTHETICAL.search(sentence) and not REPORTED.search(sentence):
-            if found := read_happening(plain, start, end, self.speaker):
-                return found
         if not _COPULA.search(sentence):
             return []
         fact = read_everyday(sentence, start, self.speaker) or self._turned_round(start, end)
-        if fact is None and (joint := _THEN.search(plain, start, end)) and not HYPOTHETICAL.search(sentence):
-            fact = self._turned_round(joint.end(), end)
         if fact is None:
             fact = read_line(sentence.strip(), start + len(sentence) - len(sentence.lstrip()))
         return [fact] if fact else []
@@ -405,6 +408,10 @@ class _Reader:
         return read_clause(clause), clause
 
 
+_HAPPENINGS = (
+    " off", "stole", "sold", "gone", "dead", "died", "drowned", "broke", "ran away", "no more ", " me ", "new ", "use ",
+    "total", "number", "favo", "took ", "home", "more ",
+)  # fmt: skip
 _MAX_TAIL_WORDS = 16
 _FEW_WORDS = 3
 _EMPTY_TAIL = re.compile(
@@ -414,7 +421,7 @@ _EMPTY_TAIL = re.compile(
     re.IGNORECASE,
 )
 _JOINT_END = re.compile(
-    r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE
+    r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as|now)\b[\s,]*)*$", re.IGNORECASE
 )
 _TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
 _FIRST_PERSON = re.compile(
@@ -453,7 +460,7 @@ def third_person_of(words: str, speaker: str) -> str:
 _TURNED = re.compile(
     r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|"
     r"still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
-    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|"
     r"wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|"
     r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
@@ -514,9 +521,7 @@ def _read_uncut(clause: Clause) -> list[Statement]:
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
     if may_recur(clause.rest) and (regular := read_plan(clause)):
         return regular
-    return (
-        read_life(clause) or read_change(clause) or read_state(clause) or read_ceased(clause) or read_plan(clause)
-    )
+    return read_life(clause) or read_change(clause) or read_state(clause) or read_ceased(clause) or read_plan(clause)
 
 
 def _as_correction(statement: Statement, *, certain: bool) -> Statement:

@@ -14,7 +14,7 @@ _REGULAR = """
     hope intend decide cancel skip stop switch change turn convert die commute rent stay raise
     welcome want need reserve schedule trade donate rehome tour explore host perform land accept name drop
     call live serve manage coach cycle jog dance paint garden cook bake knit surf ski
-    return renovate support follow believe worship care identify heal arrive replace swap upgrade postpone propose push end
+    return renovate support follow believe worship care identify heal arrive replace swap upgrade postpone propose push end crash sprain fracture
     exchange
 """
 _IRREGULAR = """
@@ -31,7 +31,8 @@ _IRREGULAR = """
     keep keeps keeping kept kept|ride rides riding rode ridden|wed weds wedding wed wed
     find finds finding found found|sleep sleeps sleeping slept slept|put puts putting put put|set sets setting set set
     head heads heading headed headed|lead leads leading led led|know knows knowing knew known
-    beat beats beating beat beaten|outgrow outgrows outgrowing outgrew outgrown|
+    cut cuts cutting cut cut|wake wakes waking woke woken|
+    tear tears tearing tore torn|beat beats beating beat beaten|outgrow outgrows outgrowing outgrew outgrown|
     bring brings bringing brought brought|be is being was been
 """
 _DOUBLED = frozenset({"plan", "swap", "stop", "drop", "jog", "enrol", "travel", "skip", "cancel"})

@@ -85,7 +85,9 @@ HE_KIN = word_set("""
     husband boyfriend father dad brother brothers son grandfather grandpa grandson uncle nephew stepfather stepson
     godson
     """)
-DRINKS = words("coffee espresso tea alcohol beer wine soda coke milk juice whisky whiskey vodka cola energy\\sdrinks?")
+DRINKS = words(
+    "coffee espresso tea alcohol beer wine soda coke milk juice whisky whiskey vodka cola kombucha energy\\sdrinks?"
+)
 CONDITIONS = words(
     """
     diabetes asthma adhd autism epilepsy arthritis dyslexia anxiety depression insomnia anemia migraines?

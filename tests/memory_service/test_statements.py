@@ -55,7 +55,10 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I was fired", [("Ann", "works at", None, "ended")]),
     ("I resigned", [("Ann", "works at", None, "ended")]),
     ("I retired last year", [("Ann", "employment", "retired", "holds")]),
-    ("I'm married to Sara", [("Ann", "marital status", "married to Sara", "holds"), ("Ann", "partner", "Sara", "holds")]),
+    (
+        "I'm married to Sara",
+        [("Ann", "marital status", "married to Sara", "holds"), ("Ann", "partner", "Sara", "holds")],
+    ),
     ("We got married in June", [("Ann", "marital status", "married", "holds")]),
     (
         "Tom and Sara got married",
@@ -204,7 +207,10 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I enrolled at Uppsala University", [("Ann", "studies at", "Uppsala University", "holds")]),
     ("I graduated from MIT in 2019", [("Ann", "studied", "graduated from MIT", "holds")]),
     ("I dropped out of college", [("Ann", "studies at", "college", "ended")]),
-    ("I'm engaged to Lena", [("Ann", "marital status", "engaged to Lena", "holds"), ("Ann", "partner", "Lena", "holds")]),
+    (
+        "I'm engaged to Lena",
+        [("Ann", "marital status", "engaged to Lena", "holds"), ("Ann", "partner", "Lena", "holds")],
+    ),
     ("I got divorced last year", [("Ann", "marital status", "divorced", "holds")]),
     ("I'm single", [("Ann", "marital status", "single", "holds")]),
     ("I'm dating Marco", [("Ann", "partner", "Marco", "holds")]),
