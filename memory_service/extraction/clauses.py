@@ -87,7 +87,7 @@ OPENER = (
 )
 # "Last March, I moved": when it was, said first. What it is is left to timeexpr.
 _WHEN = (
-    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|"
+    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|every|each|yesterday|tomorrow|tonight|today|two|"
     r"three|four|five|a|with\s+(?:this|these|the|my|our))\b"
     r"[\w ']{0,30}?,?\s+)?"
 )

@@ -235,7 +235,15 @@ def _proposed(clause: Clause) -> Iterator[Statement]:
     elif not clause.who.speaker and m["who"] in (None, "me") and "'s " not in clause.subject and clause.owner:
         told = f"{clause.owner} is engaged to {clause.subject}"
         owner = clause.owner
-        yield state(clause, "marital status", f"engaged to {clause.subject}", m.end(), subject=owner, text=told)
+        yield state(
+            clause,
+            "marital status",
+            f"engaged to {clause.subject}",
+            m.end(),
+            subject=owner,
+            polarity="holds",
+            text=told,
+        )
         told = f"{owner}'s partner is {clause.subject}"
         yield state(clause, "partner", clause.subject, m.end(), subject=owner, polarity="holds", text=told)
 
@@ -440,6 +448,9 @@ def _be(clause: Clause) -> Iterator[Statement]:
         elif not clause.denied and clause.form != "past" and (m["back"] or "again" in m[0] or clause.who.pair or mate):
             yield from _together(clause, m.end(), mate)
         return
+    if clause.form == "present":
+        yield from _at_school(clause)
+        yield from _with_mate(clause)
     if clause.form == "present" and not clause.denied:
         yield from _be_back(clause)
     if (
@@ -485,6 +496,94 @@ def _hurt(clause: Clause) -> Iterator[Statement]:
     if m and clause.form in _HAPPENED and not clause.denied:
         value = f"{_HURT_AS[clause.lemma]} {m['part']}"
         yield state(clause, "suffers from", value, m.end(), polarity="holds", confidence=0.9)
+
+
+_GRADE = re.compile(
+    r"\s*(?:now\s+|already\s+)?(?:in\s+|a\s+)?(?:(?:the|her|his|their|my)\s+)?(?P<grade>(?:\w+(?:st|nd|rd|th)|first|second|third|"
+    r"fifth|final|last)\s+(?:grade|year|form|class)|(?:grade|year|class|form)\s+(?:\d+|[a-z]+)|kindergarten|preschool|nursery|"
+    r"(?:primary|elementary|middle|high|secondary)\s+school)\b",
+    re.IGNORECASE,
+)
+_AT_SCHOOL = re.compile(
+    rf"\s*(?:now\s+|currently\s+)?(?:a\s+(?:[\w-]+\s+)?student\s+)?at\s+(?P<school>(?:the\s+)?(?:university|uni|college)(?:\s+(?:of|in)\s+"
+    rf"{_NAME})?|(?:{_NAME}\s+)+(?:School|University|College|Academy|High|Uni)(?:\s+of\s+{_NAME})?|"
+    r"(?-i:MIT|Harvard|Yale|Oxford|Cambridge|Stanford|Princeton|ETH|UCLA|NYU))\b",
+    re.IGNORECASE,
+)
+
+
+def _at_school(clause: Clause) -> Iterator[Statement]:
+    if m := _GRADE.match(clause.rest):
+        yield state(clause, "grade", m["grade"].lower(), m.end(), single=True)
+    elif m := _AT_SCHOOL.match(clause.rest):
+        yield state(clause, "studies at", m["school"], m.end(), confidence=0.85)
+
+
+def _started_grade(clause: Clause) -> Iterator[Statement]:
+    m = _GRADE.match(clause.rest)
+    if m and clause.form in _HAPPENED and not clause.denied:
+        upto = len(clause.rest[: m.end()].rstrip())
+        yield state(clause, "grade", m["grade"].lower(), upto, polarity="holds", single=True)
+
+
+_TO_SCHOOL = re.compile(
+    rf"\s*(?:schools?\s+)?(?:(?:from\s+[\w ']{{2,30}}?\s+)?(?:in)?to\s+)(?P<school>(?:the\s+)?(?:{_NAME}\s+)*(?:School|University|College|"
+    rf"Academy|High)(?:\s+of\s+{_NAME})?|(?-i:MIT|Harvard|Yale|Oxford|Cambridge|Stanford|Princeton|ETH|UCLA|NYU))\b"
+)
+
+
+def _changed_school(clause: Clause) -> Iterator[Statement]:
+    m = _TO_SCHOOL.match(clause.rest)
+    if m and clause.form in _HAPPENED and not clause.denied:
+        yield state(clause, "studies at", m["school"], m.end(), polarity="holds", confidence=0.85)
+
+
+def _with_mate(clause: Clause) -> Iterator[Statement]:
+    m = re.match(rf"\s*with\s+(?P<mate>{_NAME})(?=\s*(?:$|[.,!;]|any\s?more|now\b|again))", clause.rest)
+    if m and clause.ceased and not _NO_NAMES.match(m["mate"]):
+        yield state(clause, "partner", m["mate"], m.end(), polarity="ended")
+
+
+def _stopped(clause: Clause) -> Iterator[Statement]:
+    """ "stopped going to yoga", "stopped my piano lessons"."""
+    m = re.match(
+        r"\s*(?:(?:going|coming)\s+to\s+(?:(?:the|my)\s+)?|(?:doing|attending|taking|having)\s+(?:my\s+|the\s+)?(?=[\w ]*(?:lessons|class|"
+        r"yoga|pilates|training|course))|(?:my|the)\s+(?=[\w -]*?(?:lessons?|class(?:es)?|course|training|sessions|"
+        r"subscription|membership|therapy)\b))(?P<what>[\w -]{2,30}?)(?=\s*(?:$|[.,!;]|because|since|last|in\b|after|and\b|this\b|when))",
+        clause.rest,
+        re.IGNORECASE,
+    )
+    if m and clause.form in _HAPPENED and not clause.denied and clause.lemma in ("stop", "quit"):
+        what = m["what"].strip()
+        if not re.fullmatch(r"(?:work|school|college|university)", what):
+            yield state(clause, "does regularly", what, m.end(), polarity="ended", confidence=0.85)
+            yield from _silent(clause, "member of", what, m.end())
+
+
+def read_led(clause: Clause, recurrence: str) -> list[Statement]:
+    """ "On Tuesdays I go to choir": the recurrence stands before the clause."""
+    if clause.form not in ("present", "ing") or clause.lemma in (
+        _NO_HABITS - {"have", "see", "work", "study", "teach"}
+    ):
+        return []
+    value = value_of(clause.rest, "free") or ""
+    if not value.strip() or re.search(r"\b(?:it|you|that|this|them|to|one)\b(?!\s+(?:the\s+)?\w)", value):
+        return []
+    core = (
+        re.sub(r"^\s*(?:an?|the|my|our)\s+", "", value) if clause.lemma == "have" else f"{clause.lemma} {value.strip()}"
+    )
+    upto = len(value)
+    told = clause.tell(f"{value.strip()} {recurrence}")
+    found = []
+    if clause.keep == "now" or re.match(r"\s*(?:now|these days|instead)\b", clause.rest[upto:]):
+        found = list(_silent(clause, "does regularly", core.strip(), upto))
+    polarity = "ended" if clause.denied else "holds"
+    found.append(
+        state(
+            clause, "does regularly", f"{core.strip()} {recurrence}", upto, text=told, timeless=True, polarity=polarity
+        )  # type: ignore[arg-type]
+    )
+    return found
 
 
 def _takes(clause: Clause) -> Iterator[Statement]:
@@ -688,8 +787,7 @@ def _back_to(clause: Clause, begin: int) -> Iterator[Statement]:
             rest=" " + rest[being.end() :],
             rest_start=clause.rest_start + begin + being.end() - 1,
         )
-        for found in read_state(inner):
-            yield found
+        yield from read_state(inner)
         return
     inner_or_none = as_present(clause, rest, begin)
     if inner_or_none is None or not rest.lstrip().split(" ", 1)[0].endswith("ing"):
@@ -936,6 +1034,8 @@ def _got(clause: Clause) -> Iterator[Statement]:
         yield from _new_number(clause)
     if m := re.match(r"\s*back\s+together\b", rest, re.IGNORECASE):
         yield from _together(clause, m.end(), clause.who.with_kin)
+    elif _TO_SCHOOL.match(rest):
+        yield from _changed_school(clause)
     elif m := re.match(r"\s*back\s+(?:in)?to\s+(?=\w+ing\b)", rest, re.IGNORECASE):
         yield from _back_to(clause, m.end())
     elif m := re.match(r"\s*(?:put|switched|moved|taken)\s+(?=on\b|off\b|to\b|from\b|onto\b)", rest, re.IGNORECASE):
@@ -1015,6 +1115,9 @@ _READERS: dict[str, Reader] = {
     "put": _put_down,
     "run": _ran,
     "cut": _cut,
+    **dict.fromkeys(("stop", "quit"), _stopped),
+    **dict.fromkeys(("start", "begin", "enter"), _started_grade),
+    **dict.fromkeys(("switch", "transfer"), _changed_school),
     "change": _new_number,
     "move": _moved,
     **dict.fromkeys(("like", "love", "enjoy"), _liked_more),
@@ -1217,6 +1320,8 @@ def _gone(m: re.Match[str], owner: str, text: str) -> list[Statement]:
 # What follows
 
 
+_ON_DAYS = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days\b|^every\b", re.IGNORECASE)
+
 _TOGETHER = (
     ("has", "owns", "drives", "uses"),
     ("plays", "practises", "does regularly", "is learning"),
@@ -1226,7 +1331,7 @@ _TOGETHER = (
 )
 
 
-def with_implied(found: list[Statement]) -> list[Statement]:
+def with_implied(found: list[Statement], speaker: str) -> list[Statement]:
     """The statements and, before each, what it ends silently under other attributes.
 
     Where a thing is stored as "owns", "I no longer have it" is said of "has". A new partner ends "single".
@@ -1234,6 +1339,12 @@ def with_implied(found: list[Statement]) -> list[Statement]:
     known = {(s.subject, s.attribute, s.value) for s in found}
     result: list[Statement] = []
     for statement in found:
+        if statement.attribute == "date" and _ON_DAYS.search(statement.value or ""):  # "Choir is on Wednesdays now"
+            what = re.sub(r"^(?:the|.+'s)\s+", "", statement.subject or "")
+            ended = replace(
+                statement, subject=speaker, attribute="does regularly", value=what, polarity="ended", silent=True
+            )
+            result.append(replace(ended, corrects=False, instead_of=None, single=None))
         for attribute, value in _implications(statement):
             key = (statement.subject, attribute, value)
             if key not in known:
@@ -1269,6 +1380,7 @@ __all__ = [
     "habit_of",
     "read_ceased",
     "read_happening",
+    "read_led",
     "read_life",
     "read_my_life",
     "with_implied",

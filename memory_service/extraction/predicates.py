@@ -407,7 +407,7 @@ def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Stateme
         (
             r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|"
             r"from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|"
-            r"an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|"
+            r"an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|again|any|since|for|last|this|"
             r"in\b|with\b))"
         ),
         clause.rest[begin:],

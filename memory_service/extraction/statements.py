@@ -18,9 +18,9 @@ from .clauses import KIN_PHRASE, Antecedent, Clause, Head, Who, heads, is_no_nam
 from .corrections import Correction, exchange, marker_end
 from .facts import read_everyday, read_line
 from .guards import FICTION, HYPOTHETICAL, JOKE, NAME_INTRO, QUESTION_START, REPORTED, SARCASM, SENTENCE, SURE_INTRO
-from .life import cut_instead, gave_way, read_ceased, read_happening, read_life, read_my_life, with_implied
+from .life import cut_instead, gave_way, read_ceased, read_happening, read_led, read_life, read_my_life, with_implied
 from .own import read_my
-from .plans import may_recur, read_fallen, read_plan, read_shifted
+from .plans import RECURRENCE, may_recur, read_fallen, read_plan, read_shifted
 from .predicates import read_state
 from .statement import Statement, from_third
 from .verbs import VERBS, third_person
@@ -90,7 +90,7 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
                 new = [replace(s, end=sentence.end()) if s.end == max(n.end for n in new) else s for s in new]
             found += new
         reader.antecedent.moves_on(sentence[0])
-    return with_implied(found)
+    return with_implied(found, speaker)
 
 
 # "Mikko is a forester now, did you know?" asks nothing. mine: a tag that asks for a yes where it is about others.
@@ -329,6 +329,10 @@ class _Reader:
         if m is None or m["value"].lower() in _NO_THINGS:
             return None
         owner = self.speaker if m["owner"].lower() in ("my", "our") else m["owner"][:-2]
+        if m["what"].lower() == "best friend":
+            name = m["value"].strip()
+            text = f"{owner}'s best friend is {name}"
+            return Statement(text, owner, "best friend", name, m.start("value"), m.end(), 0.9, single=True)
         own = read_my(f"{m['what']} is {m['value']}", m.start("value"), 0, owner)
         return replace(own, start=m.start("value"), end=m.end()) if own else None
 
@@ -405,7 +409,11 @@ class _Reader:
             return [], None
         if clause is None:
             return [], None
-        return read_clause(clause), clause
+        found = read_clause(clause)
+        lead = self.plain[head.start : head.body_start]
+        if not found and head.who is not None and "day" in lead and (when := RECURRENCE.search(lead)):
+            found = read_led(clause, when[0][:1].lower() + when[0][1:])
+        return found, clause
 
 
 _HAPPENINGS = (
@@ -460,7 +468,7 @@ def third_person_of(words: str, speaker: str) -> str:
 _TURNED = re.compile(
     r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|"
     r"still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
-    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|boss|manager|(?-i:best friend)|boyfriend|girlfriend|husband|"
     r"wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|"
     r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
