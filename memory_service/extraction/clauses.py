@@ -79,7 +79,8 @@ OPENER = (
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
     r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|"
-    r"update on me|for the record|it turns out(?: that)?|turns out(?: that)?|as it turns out|as of (?:today|now|this week|this month)|"
+    r"update on me|for the record|it turns out(?: that)?|turns out(?: that)?|as it turns out|"
+    r"as of (?:today|now|this week|this month)|"
     r"from now on|from today|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
@@ -105,7 +106,7 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|"
+    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|August|September|October|November|"
     rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
@@ -464,7 +465,8 @@ def kin_subject(owner: str, kin: str, name: str | None) -> tuple[str, bool]:
 
 
 _MENTION = re.compile(
-    rf"\b(?:my|our|(?:have|has|had|got|met|adopted)\s+an?(?:\s+new)?)\s+{KIN_PHRASE}|(?<!\bin )(?<!\bat )(?<!\bto )(?<!from )(?<!near )(?<!\bof )(?<!\bfor )(?<!\bthe )"
+    rf"\b(?:my|our|(?:have|has|had|got|met|adopted)\s+an?(?:\s+new)?)\s+{KIN_PHRASE}|"
+    rf"(?<!\bin )(?<!\bat )(?<!\bto )(?<!from )(?<!near )(?<!\bof )(?<!\bfor )(?<!\bthe )"
     rf"(?<![\w'’-])(?P<person>{_NAME})(?:\sand\s(?P<person2>{_NAME}))?(?!\w)",
     re.IGNORECASE,
 )

@@ -10,7 +10,8 @@ _MARKER = re.compile(
     r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|"
     r"let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
     r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|"
-    r"i got (?:that|it) wrong|that (?:was|is) wrong|that's wrong|to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
+    r"i got (?:that|it) wrong|that (?:was|is) wrong|that's wrong|to be (?:precise|exact|correct)|"
+    r"to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
     r"i should (?:have said|correct (?:that|myself)))"
     r"\b[:,.!—–-]*\s*",
     re.IGNORECASE,
@@ -45,8 +46,10 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _WRONG_THEN = re.compile(
-    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|it's\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|"
-    rf"before|yesterday|last time|the other day))?,?\s+but\s+(?:that's|that\s+was|it's|it\s+was|that\s+is)\s+(?:wrong|a\s+mistake|not\s+"
+    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|"
+    rf"it's\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|"
+    rf"before|yesterday|last time|the other day))?,?\s+but\s+(?:that's|that\s+was|it's|it\s+was|"
+    rf"that\s+is)\s+(?:wrong|a\s+mistake|not\s+"
     rf"(?:right|correct|true)),?\s+(?:(?:it's|it\s+is|it\s+was)|(?:she|he|i|they|we|it)\s+[a-z]+)\s+(?:actually\s+|really\s+)?"
     rf"(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
     re.IGNORECASE,

@@ -121,7 +121,8 @@ def _gave_birth(clause: Clause) -> Iterator[Statement]:
 
 
 _CHILD = re.compile(
-    r"(?P<owner>.+)'s (?:\w+ )*?(?P<kind>baby(?: girl| boy)?|son|daughter|twins|child|granddaughter|grandson|niece|nephew)"
+    r"(?P<owner>.+)'s (?:\w+ )*?(?P<kind>baby(?: girl| boy)?|son|daughter|twins|child|"
+    r"granddaughter|grandson|niece|nephew)"
     r"(?: (?P<name>[A-ZÀ-ÖØ-Þ]\w+))?"
 )
 
@@ -419,19 +420,23 @@ def _medicines(clause: Clause, old: str | None, new: str | None, upto: int) -> I
         yield state(clause, "takes", new, upto, polarity="holds", confidence=0.85)
 
 
+_BORN_OR_HERE = re.compile(
+    r"\s*(?:finally\s+|just\s+)?(?:born|(?:finally\s+|already\s+)?here)\b(?!\s+(?:in\s+(?:19|20)\d\d|on\s+\w+\s+\d|"
+    r"with|for|to|at my|visiting|and\s+raised))(?:\s+(?:yesterday|today|last\s+\w+|on\s+\w+day|this\s+\w+|early"
+    r"\s+this\s+morning|in\s+[A-Z]\w+(?!\s+\d)))?",
+    re.IGNORECASE,
+)
+
+
 def _be(clause: Clause) -> Iterator[Statement]:
     rest = clause.rest
+    born = None
     if clause.form in ("past", "perfect", "present") and not clause.denied:
-        if m := re.match(
-            r"\s*(?:finally\s+|just\s+)?(?:born|(?:finally\s+|already\s+)?here)\b(?!\s+(?:in\s+(?:19|20)\d\d|on\s+\w+\s+\d|"
-            r"with|for|to|at my|visiting|and\s+raised))(?:\s+(?:yesterday|today|last\s+\w+|on\s+\w+day|this\s+\w+|early"
-            r"\s+this\s+morning|in\s+[A-Z]\w+(?!\s+\d)))?",
-            rest,
-            re.IGNORECASE,
-        ):
-            if "here" not in m[0] or re.search(r"\b(?:baby|newborn)\b", clause.subject):
-                yield from _arrived(clause, m.end())
-            return
+        born = _BORN_OR_HERE.match(rest)
+    if born is not None:
+        if "here" not in born[0] or re.search(r"\b(?:baby|newborn)\b", clause.subject):
+            yield from _arrived(clause, born.end())
+        return
     if clause.form not in ("present", "past", "perfect"):
         return
     if m := re.match(r"\s*(?P<back>back\s+)?together(?:\s+again)?\b(?!\s+(?:for|since))", rest, re.IGNORECASE):
@@ -527,7 +532,8 @@ def _started_grade(clause: Clause) -> Iterator[Statement]:
 
 
 _TO_SCHOOL = re.compile(
-    rf"\s*(?:schools?\s+)?(?:(?:from\s+[\w ']{{2,30}}?\s+)?(?:in)?to\s+)(?P<school>(?:the\s+)?(?:{_NAME}\s+)*(?:School|University|College|"
+    rf"\s*(?:schools?\s+)?(?:(?:from\s+[\w "
+    rf"']{{2,30}}?\s+)?(?:in)?to\s+)(?P<school>(?:the\s+)?(?:{_NAME}\s+)*(?:School|University|College|"
     rf"Academy|High)(?:\s+of\s+{_NAME})?|(?-i:MIT|Harvard|Yale|Oxford|Cambridge|Stanford|Princeton|ETH|UCLA|NYU))\b"
 )
 
@@ -547,9 +553,11 @@ def _with_mate(clause: Clause) -> Iterator[Statement]:
 def _stopped(clause: Clause) -> Iterator[Statement]:
     """ "stopped going to yoga", "stopped my piano lessons"."""
     m = re.match(
-        r"\s*(?:(?:going|coming)\s+to\s+(?:(?:the|my)\s+)?|(?:doing|attending|taking|having)\s+(?:my\s+|the\s+)?(?=[\w ]*(?:lessons|class|"
+        r"\s*(?:(?:going|coming)\s+to\s+(?:(?:the|my)\s+)?|(?:doing|attending|taking|"
+        r"having)\s+(?:my\s+|the\s+)?(?=[\w ]*(?:lessons|class|"
         r"yoga|pilates|training|course))|(?:my|the)\s+(?=[\w -]*?(?:lessons?|class(?:es)?|course|training|sessions|"
-        r"subscription|membership|therapy)\b))(?P<what>[\w -]{2,30}?)(?=\s*(?:$|[.,!;]|because|since|last|in\b|after|and\b|this\b|when))",
+        r"subscription|membership|therapy)\b))(?P<what>[\w -]{2,30}?)(?=\s*(?:$|[.,!;]|because|since|"
+        r"last|in\b|after|and\b|this\b|when))",
         clause.rest,
         re.IGNORECASE,
     )
@@ -604,7 +612,8 @@ def _takes(clause: Clause) -> Iterator[Statement]:
 _WORKPLACE = re.compile(
     r"\s*(?:the|my)\s+(?P<what>(?:[\w-]+\s+)?(?:bakery|hospital|company|firm|shop|restaurant|bank|library|agency|startup|"
     r"factory|council|hotel|studio|caf[eé]|clinic|police|army|navy|practice|lab|laboratory|nursery|supermarket|newspaper|"
-    r"magazine|ministry|consultancy|law firm))(?=\s*(?:$|[.,!;]|in\s+[A-Z]|last\b|for\s+good|after\s+\w+\s+years|to\s+work|to\s+"
+    r"magazine|ministry|consultancy|law firm))(?=\s*(?:$|[.,!;]|in\s+[A-Z]|last\b|for\s+good|"
+    r"after\s+\w+\s+years|to\s+work|to\s+"
     r"become|to\s+start|because|and\b|\w+\s+(?:weeks|months|years)\s+ago|a\s+(?:week|month|year)\s+ago))"
 )
 
@@ -688,7 +697,8 @@ def _birthday(clause: Clause) -> Iterator[Statement]:
 def _liked_more(clause: Clause) -> Iterator[Statement]:
     """ "I like tea more than coffee"."""
     m = re.match(
-        r"\s*(?P<new>[\w' -]{2,40}?)\s+(?:more|better|much\s+more|much\s+better)\s+than\s+(?P<old>(?!i\b|it\b|before|ever|that\b)"
+        r"\s*(?P<new>[\w' -]{2,40}?)\s+(?:more|better|much\s+more|"
+        r"much\s+better)\s+than\s+(?P<old>(?!i\b|it\b|before|ever|that\b)"
         r"[\w' -]{2,30}?)(?=\s*(?:$|[.,!;]|now\b|these days))",
         clause.rest,
         re.IGNORECASE,
@@ -908,7 +918,8 @@ def read_ceased(clause: Clause) -> list[Statement]:
 
 
 _REPLACED = re.compile(
-    r"\s*(?:out\s+|in\s+|up\s+)?(?:from\s+)?(?:(?P<my>my|our|the|his|her|their)\s+)?(?:old\s+)?(?P<old>[\w' -]{2,40}?)\s+"
+    r"\s*(?:out\s+|in\s+|up\s+)?(?:from\s+)?(?:(?P<my>my|our|the|his|her|"
+    r"their)\s+)?(?:old\s+)?(?P<old>[\w' -]{2,40}?)\s+"
     r"(?:with|by|for|to)\s+(?=\S)",
     re.IGNORECASE,
 )
@@ -995,7 +1006,8 @@ def _preferred(clause: Clause) -> Iterator[Statement]:
         return
     if m := re.match(
         r"\s*(?P<new>(?!to\b)[\w' -]{2,40}?)\s+(?:to|over|rather\s+than|instead\s+of)\s+(?!be\b|do\b|go\b|have\b|"
-        r"stay\b|get\b|make\b|eat\b|drink\b|see\b|work\b)(?P<old>[\w' -]{2,30}?)(?=\s*(?:$|[.,!;]|now\b|these days|any day))",
+        r"stay\b|get\b|make\b|eat\b|drink\b|see\b|work\b)(?P<old>[\w' -]{2,30}?)(?=\s*(?:$|[.,!;]|"
+        r"now\b|these days|any day))",
         clause.rest,
         re.IGNORECASE,
     ):
@@ -1197,8 +1209,10 @@ _PLEASE_USE = re.compile(
     re.IGNORECASE,
 )
 _NOW_FAVOURITE = re.compile(
-    r"\s*(?:my\s+favou?rite\s+(?P<old>[\w-]+)\s+(?:used\s+to\s+be|was)\s+[\w' -]+?,?\s+(?:but\s+)?(?:now\s+it's|it's\s+now|now\s+it\s+is)\s+(?P<value2>[\w' -]{2,40})|"
-    r"(?P<value>(?!(?:it|that|this|he|she)\b)[\w' -]{2,40}?)\s+(?:has\s+become|became|is\s+now|has\s+replaced\s+[\w' -]+?\s+as)\s+my\s+(?:new\s+|absolute\s+)?favou?rite\s+"
+    r"\s*(?:my\s+favou?rite\s+(?P<old>[\w-]+)\s+(?:used\s+to\s+be|"
+    r"was)\s+[\w' -]+?,?\s+(?:but\s+)?(?:now\s+it's|it's\s+now|now\s+it\s+is)\s+(?P<value2>[\w' -]{2,40})|"
+    r"(?P<value>(?!(?:it|that|this|he|she)\b)[\w' -]{2,40}?)\s+(?:has\s+become|became|is\s+now|"
+    r"has\s+replaced\s+[\w' -]+?\s+as)\s+my\s+(?:new\s+|absolute\s+)?favou?rite\s+"
     r"(?P<what>[\w-]+)(?=\s*(?:$|[.,!;]|now)))",
     re.IGNORECASE,
 )
@@ -1215,7 +1229,8 @@ _ENGAGEMENT_OFF = re.compile(
     re.IGNORECASE,
 )
 _NO_MORE = re.compile(
-    r"\s*(?:so\s+|and\s+)?no\s+more\s+(?P<what>(?!of\b|than\b|questions|excuses|time|waiting)[\w -]{2,30}?)\s+(?:for\s+me|"
+    r"\s*(?:so\s+|and\s+)?no\s+more\s+(?P<what>(?!of\b|than\b|questions|excuses|time|"
+    r"waiting)[\w -]{2,30}?)\s+(?:for\s+me|"
     r"for\s+us)?(?=\s*(?:$|[.,!;]))",
     re.IGNORECASE,
 )
@@ -1225,7 +1240,8 @@ _BORN_BARE = re.compile(
     re.IGNORECASE,
 )
 _REACH = re.compile(
-    r"\s*(?:(?:so|and|now|from now on),?\s+)*(?:(?:you|people|anyone)\s+can\s+|please\s+)?(?:reach|contact|email|e-mail|"
+    r"\s*(?:(?:so|and|now|from now on),?\s+)*(?:(?:you|people|anyone)\s+can\s+|"
+    r"please\s+)?(?:reach|contact|email|e-mail|"
     r"text|call|ring|phone|write\s+to)\s+me\s+(?:now\s+)?(?:at|on|under|via)\s+(?:my\s+new\s+(?:number|email|address),?\s+)?"
     r"(?P<datum>[\w.+-]+@[\w.-]+\w|\+?\d[\d\s()-]{4,18}\d)",
     re.IGNORECASE,
@@ -1322,13 +1338,19 @@ def _gone(m: re.Match[str], owner: str, text: str) -> list[Statement]:
 
 _ON_DAYS = re.compile(r"\b(?:mon|tues|wednes|thurs|fri|satur|sun)days\b|^every\b", re.IGNORECASE)
 
-_TOGETHER = (
-    ("has", "owns", "drives", "uses"),
-    ("plays", "practises", "does regularly", "is learning"),
-    ("eats", "does regularly"),
-    ("drinks", "does regularly"),
-    ("takes", "does regularly"),
-)
+_ALSO = {
+    "has": ("owns", "drives", "uses"),
+    "owns": ("has", "drives", "uses"),
+    "drives": ("has", "owns"),
+    "uses": ("has", "owns"),
+    "plays": ("practises", "does regularly", "is learning"),
+    "practises": ("plays", "does regularly", "is learning"),
+    "does regularly": ("plays", "practises"),
+    "is learning": ("practises", "does regularly"),
+    "eats": ("does regularly",),
+    "drinks": ("does regularly",),
+    "takes": ("does regularly",),
+}
 
 
 def with_implied(found: list[Statement], speaker: str) -> list[Statement]:
@@ -1361,11 +1383,8 @@ def _implications(statement: Statement) -> Iterator[tuple[str, str | None]]:
     if statement.silent or statement.corrects:
         return
     if statement.polarity == "ended" and value:
-        for group in _TOGETHER:
-            if attribute in group:
-                for other in group:
-                    if other != attribute:
-                        yield other, value
+        for other in _ALSO.get(attribute or "", ()):
+            yield other, value
     elif statement.polarity == "holds" and attribute == "partner":
         yield "marital status", "single"
     elif statement.polarity == "holds" and attribute == "marital status" and (value or "").startswith("married"):

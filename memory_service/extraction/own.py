@@ -38,9 +38,11 @@ _KIN_NAME = re.compile(
 )
 _WHO = re.compile(
     r"(?:new\s+|current\s+)?(?P<what>dentist|doctor|gp|therapist|landlord|landlady|hairdresser|lawyer|accountant|vet|coach|"
-    r"trainer|supervisor|tutor|piano teacher|teacher|personal trainer|plumber|mechanic|midwife|cleaner|babysitter|nanny|"
+    r"trainer|supervisor|tutor|piano teacher|teacher|personal trainer|plumber|mechanic|midwife|"
+    r"cleaner|babysitter|nanny|"
     r"physio(?:therapist)?|barber)(?:\s+is|'s|\s+is\s+now|\s+will\s+be)\s+(?:now\s+)?(?:called\s+|named\s+)?"
-    r"(?P<name>(?-i:(?:(?:Dr|Mr|Mrs|Ms|Prof)\.?\s)?[A-Z][\w'-]+(?:\s[A-Z][\w'-]+)?))(?=\s*(?:$|[.,!;]|now\b|these days))",
+    r"(?P<name>(?-i:(?:(?:Dr|Mr|Mrs|Ms|Prof)\.?\s)?[A-Z][\w'-]+(?:\s[A-Z][\w'-]+)?))(?=\s*(?:$|"
+    r"[.,!;]|now\b|these days))",
     re.IGNORECASE,
 )
 # "My blue bike was stolen": it is had no longer.

@@ -81,9 +81,9 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
         if sentence.end() > stop:
             break
         asks, close = "?" in sentence["end"], sentence.start("end")
-        if asks and (tag := _TAG.search(plain, sentence.start(), close)):
-            if not tag["mine"] or _OF_MYSELF.match(plain, sentence.start(), close):
-                asks, close = False, tag.start()
+        tag = _TAG.search(plain, sentence.start(), close) if asks else None
+        if tag and (not tag["mine"] or _OF_MYSELF.match(plain, sentence.start(), close)):
+            asks, close = False, tag.start()
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
             new = reader.sentence(sentence.start(), close)
             if new and close < sentence.start("end") and not plain[max(s.end for s in new) : close].strip(" ,"):
@@ -468,7 +468,8 @@ def third_person_of(words: str, speaker: str) -> str:
 _TURNED = re.compile(
     r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|"
     r"still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
-    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|boss|manager|(?-i:best friend)|boyfriend|girlfriend|husband|"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|"
+    r"boss|manager|(?-i:best friend)|boyfriend|girlfriend|husband|"
     r"wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|"
     r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,

@@ -14,8 +14,8 @@ _REGULAR = """
     hope intend decide cancel skip stop switch change turn convert die commute rent stay raise
     welcome want need reserve schedule trade donate rehome tour explore host perform land accept name drop
     call live serve manage coach cycle jog dance paint garden cook bake knit surf ski
-    return renovate support follow believe worship care identify heal arrive replace swap upgrade postpone propose push end crash transfer sprain fracture
-    exchange
+    return renovate support follow believe worship care identify
+    heal arrive replace swap upgrade postpone propose push end crash transfer sprain fracture exchange
 """
 _IRREGULAR = """
     go goes going went gone|leave leaves leaving left left|get gets getting got got|have has having had had
