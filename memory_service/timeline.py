@@ -21,7 +21,9 @@ MIN_CONFIDENCE = 0.6  # of a statement, below which it ends nothing until a pers
 # "I moved last March", said in April, begins on 1 March; who said on the 10th to live elsewhere moved after that.
 SLIP = timedelta(days=62)
 FRESH = timedelta(days=2)  # "Correction: I am allergic to cashews" is of what was said yesterday, not last year
-REFINED = frozenset({"lives in", "stays in", "has", "owns", "studies at"})  # "Oslo" and "Oslo, Norway" are one value
+REFINED = frozenset(
+    {"marital status", "lives in", "stays in", "has", "owns", "studies at"}
+)  # "Oslo" and "Oslo, Norway" are one value
 STRICT = frozenset({"likes", "eats", "drinks", "prefers"})  # who hates coffee ice cream may like coffee
 PLANS = frozenset({"plans", "wants to"})
 
@@ -139,6 +141,10 @@ def _settle_times(statements: Sequence[Said]) -> Iterable[Said]:
     """Moves a dated change behind what was said of the present shortly after that date, and before the message."""
     present = [said for said in statements if not said.dated and said.polarity == "holds"]
     for said in statements:
+        if said.dated and said.corrects and said.polarity == "holds":
+            wrong = [other.at for other in statements if other.said_at < said.said_at and _against(said, other)]
+            yield replace(said, at=max([said.at, *(at + timedelta(microseconds=1) for at in wrong)]))
+            continue
         if said.dated and said.polarity != "never":
             between = [
                 other.at

@@ -107,9 +107,12 @@ _ALL = (
 ATTRIBUTES = {attribute.name: attribute for attribute in _ALL}
 
 
+_DATA = (" phone number", " email", " address")  # "work phone number": one at a time as well
+
+
 def is_single(name: str) -> bool | None:
     """Whether an attribute holds one value at a time; None for one that is not listed. Any "favourite ..." is."""
     known = ATTRIBUTES.get(name)
     if known is not None:
         return known.single
-    return True if name.startswith("favourite ") else None
+    return True if name.startswith("favourite ") or name.endswith(_DATA) else None

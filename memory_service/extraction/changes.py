@@ -19,7 +19,11 @@ Reader = Callable[[Clause], Iterator[Statement]]
 
 _HAPPENED = ("past", "perfect")
 _PLACE = r"(?:(?:the|a|an)\s+)?(?-i:[A-Z])[\w'’.-]*(?:,?\s+(?:(?:of|the|de|la|upon|on)\s+)?(?-i:[A-Z])[\w'’.-]*)*"
-_HOME = r"(?:the\s+)?(?:countryside|city\s+cent(?:re|er)|suburbs|city|coast|village)\b(?:\s+of\s+[A-Z]\w+)?|abroad"
+_HOME = (
+    r"(?:the\s+)?(?:countryside|city\s+cent(?:re|er)|suburbs|city|coast|village)\b(?:\s+of\s+[A-Z]\w+)?|abroad|"
+    r"(?:an?|our|my)\s+(?:[\w-]+\s+){0,2}?(?:house|flat|apartment|home|place|cottage|studio|condo|townhouse)\s+"
+    r"(?:in|near|on|outside)\s+(?-i:[A-Z]\w+(?:\s[A-Z]\w+)?)"
+)
 _FROM_TO = re.compile(
     rf"\s*(?:(?:back|over|out|away|up|down|here|house|home|in(?!\s+(?-i:[A-Z])))\b\s*)*"
     rf"(?:from\s+(?P<from>{_PLACE})\s*,?\s*)?"
@@ -140,7 +144,12 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     polarity: Polarity = "ended" if ended else "holds"
     text = clause.tell(rest[:upto])
     if where:
-        yield state(clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=text)
+        # Each has a text of its own, since one may end without the other.
+        at = f"{clause.subject} {'worked' if ended else 'works'} at {_clean(where)}"
+        split = role and clause.lemma == "work" and clause.form in ("present", "ing")
+        yield state(
+            clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=at if split else text
+        )
     if role:
         told = None if not where else f"{clause.subject} {'worked' if ended else 'works'} as {role[0][3:].strip()}"
         yield state(
@@ -231,6 +240,14 @@ def _started(clause: Clause) -> Iterator[Statement]:
 def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
     """ "started playing the cello", "took up climbing": the habit holds from now on."""
     inner = as_present(clause, clause.rest[begin:], begin)
+    if inner is not None and inner.lemma == "smoke":
+        yield state(clause, "smokes", None, begin + 7, polarity="holds", confidence=0.85)
+        return
+    if inner is not None and inner.lemma == "take" and (drug := re.match(r"\s*(?P<drug>[a-z][\w-]{4,})", inner.rest)):
+        if not re.match(r"(?:lessons|classes|part|place|notes|pictures|photos|breaks|naps|care)\b", drug["drug"]):
+            upto = inner.rest_start - clause.rest_start + drug.end()
+            yield state(clause, "takes", drug["drug"], upto, polarity="holds", confidence=0.8)
+            return
     if inner is not None:
         for found in (*read_change(inner), *read_state(inner)):
             if found.polarity == "holds" and not found.silent and found.value:
@@ -330,6 +347,9 @@ def _took(clause: Clause) -> Iterator[Statement]:
     ):
         value = value_of(clause.rest, "noun")
         if value:
+            what_for = re.search(r"\bfor\s+(?P<what>(?:my|his|her|their)\s+[\w ]+)$", value.strip())
+            if what_for and (clause.keep == "now" or re.match(r"\s+(?:now|instead)\b", clause.rest[len(value) :])):
+                yield from _ended(clause, "takes", what_for["what"], len(value))  # whatever it was before
             yield state(clause, "takes", value, len(value))
 
 
@@ -535,6 +555,8 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
         return
     if begin is None:
         m = re.match(r"\s*(?:my|our|the|his|her|their)\s+(?:old\s+|beloved\s+)?", clause.rest, re.IGNORECASE)
+        if m is None and clause.lemma in ("rehome", "lose", "sell"):
+            m = re.match(r"\s*(?=[A-Z]\w+\s*(?:$|[.,!]|last\b|to\b|yesterday|today|this\b))", clause.rest)
         if m is None:
             return
         begin = m.end()
@@ -547,7 +569,11 @@ def _parted(clause: Clause, begin: int | None = None) -> Iterator[Statement]:
     if not value:
         return
     said = _until_time(re.sub(r"\s+(?:to|for|on|at|after|away)\b.*$", "", value))
-    if clause.lemma in ("lose",) and not re.search(rf"\b(?:{PETS}|{THINGS}|{KIN})\b", said, re.IGNORECASE):
+    if clause.lemma in ("lose",) and not re.search(
+        rf"\b(?:{PETS}|{THINGS}|{VEHICLES}|{KIN}|wallet|phone|ring|laptop|(?-i:[A-Z]\w+))\b",
+        said,
+        re.IGNORECASE,
+    ):
         return
     upto = begin + len(value)
     pet = re.search(rf"\b(?:{PETS})\b", said, re.IGNORECASE)
@@ -677,7 +703,14 @@ def _switched(clause: Clause) -> Iterator[Statement]:
     attribute = _kind_of(what, new, old or "")
     if old:
         yield from _ended(
-            clause, attribute if attribute != "uses" else "uses|owns|works at|practises|eats", old.strip(), upto
+            clause,
+            f"{attribute}|does regularly"
+            if attribute == "drinks"
+            else attribute
+            if attribute != "uses"
+            else "uses|owns|has|works at|practises|eats|drinks|takes|plays|does regularly",
+            old.strip(),
+            upto,
         )
     yield state(
         clause,

@@ -23,10 +23,20 @@ _ADVERB = (
     r"usually|often|mostly|mainly|still|now|always|never|ever|no\s+longer|not|long|both|all|"
     r"very\s+much|so(?=\s+(?:love|enjoy))|do(?=\s+(?:love|like|enjoy|have|live|work|play|prefer|hate|speak|eat|own)))"
 )
+# "have a broken arm", "have seven cats": what is had, and no participle.
+_NOT_HAD = (
+    r"(?!(?:an?|the|my|our|his|her|no|some|any|two|three|four|five|six|seven|eight|nine|ten|eleven|one|many|red|"
+    r"children|kitten|sudden)\b)"
+)
+_PP = (
+    r"(?:split|quit|left|sold|bought|lost|met|become|begun|run|won|found|taught|read|built|kept|come|swum|made|put|set|"
+    r"gotten|beat|cut|stopped|had|given|grown|gone|spent)"
+)
 _AUX = (
     r"(?:'?m\s+gonna|(?:'re|are|'s|is)\s+gonna|'m|m(?=\s)|am|'re|aren't|are|isn't|is|wasn't|weren't|was|were|'ve|"
-    r"haven't|have(?=\s+(?:got\b|been\b|(?:\w+\s+)?\w+(?:ed|en|ne)\b))|hasn't|has(?=\s+(?:got\b|been\b|(?:\w+\s+)?"
-    r"\w+(?:ed|en|ne)\b))|hadn't|had(?=\s+(?:been\b|\w+ed\b))|'s|"
+    rf"haven't|have(?=\s+(?:got\b|been\b|{_NOT_HAD}(?:\w+\s+)?{_NOT_HAD}(?:\w+(?:ed|en|ne)|{_PP})\b))|hasn't|"
+    rf"has(?=\s+(?:got\b|been\b|{_NOT_HAD}(?:\w+\s+)?{_NOT_HAD}"
+    rf"(?:\w+(?:ed|en|ne)|{_PP})\b))|hadn't|had(?=\s+(?:been\b|\w+ed\b))|'s|"
     r"'ll|will|won't|shall|don't|doesn't|didn't|do\s+not|does\s+not|did\s+not|did|used\s+to|"
     r"can't\s+stand|cannot\s+stand|can\s+not\s+stand|can(?=\s+speak)|"
     r"'d|would|wouldn't|could|couldn't|should|shouldn't|might|may|must|can't|cannot|can)\b"
@@ -69,21 +79,25 @@ OPENER = (
     r"in fact|to be honest|tbh|fun fact|besides that|nice to meet you(?: too)?|cause|because|though|for starters|"
     r"well then|sometimes|usually|mostly|ah|aw|awesome|great|nice|good news|bad news|big news|guess what|finally|"
     r"as i said|like i said|as i mentioned|as mentioned|reminder|don't forget|remember|by the way|"
-    r"update on me|for the record|"
+    r"update on me|for the record|it turns out(?: that)?|turns out(?: that)?|as it turns out|"
+    r"as of (?:today|now|this week|this month)|"
+    r"from now on|from today|"
     r"update|quick update|sorry|wait|no wait|correction|scratch that|i mean|meanwhile|then|now|still|eventually|"
     r"in the end|after all|"
     r"news)(?:,? (?-i:[A-Z][a-z]+)(?=[,!.:]))?[,!.:]*\s+)*"
 )
 # "Last March, I moved": when it was, said first. What it is is left to timeexpr.
 _WHEN = (
-    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|yesterday|tomorrow|tonight|today|two|"
-    r"three|four|five|a)\b"
+    r"(?:(?:(?:back )?in|on|since|at|over|during|last|this|next|every|each|yesterday|tomorrow|tonight|today|two|"
+    r"three|four|five|a|with\s+(?:this|these|the|my|our))\b"
     r"[\w ']{0,30}?,?\s+)?"
 )
 _SUBJECT = (
     rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|"
     rf"me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
+    rf"|(?:my|our)\s(?P<kin1>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?),?\sand\s(?P<mate>(?:her\s|his\s)?(?:{_KIN_NOUN}\s)?{_NAME})"
+    r"(?=\s)"
     rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
     rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
     r"|(?P<my>my|our)\b"
@@ -92,7 +106,7 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:January|February|March|April|May|June|July|August|September|October|November|"
+    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|August|September|October|November|"
     rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
@@ -161,7 +175,7 @@ class Clause:
     def tell(self, value: str) -> str:
         """The clause in the third person, with `value` for what follows the verb: "Ann no longer lives in Oslo"."""
         words = f"{self.subject} {self._predicate()} {value}"
-        return re.sub(r"\s+", " ", words).strip()
+        return re.sub(r"\s+", " ", words).replace(" been been ", " been ").strip()
 
     def _predicate(self) -> str:
         be = "are" if self.who.plural else "is"
@@ -174,7 +188,8 @@ class Clause:
             return f"will not {self.lemma}" if self.denied else f"{be} going to {self.lemma}"
         if self.form == "perfect":
             have, never = ("have" if self.who.plural else "has"), (" never" if self.never else "")
-            return f"{have}{' not' if self.negated else never}{keep} {self.verb}"
+            verb = self.verb or ("been" if self.lemma == "be" else "")
+            return f"{have}{' not' if self.negated else never}{keep} {verb}"
         if self.form == "ing" or self.lemma == "be":
             return self._predicate_be(be, keep)
         if self.form == "past":
@@ -315,6 +330,7 @@ def _simple(verb: object, word: str, m: re.Match[str], who: Who, before: Clause 
     return None
 
 
+_SOMEBODY_YET = re.compile(r"[^\w\n]*(?:these days|it turns out)\b", re.IGNORECASE)
 _FIRST_WORD = re.compile(r"[^\w\n]*([\w']+)")
 # A sentence that begins so has no first clause that we read; further ones it may have.
 _NOBODY = word_set("""
@@ -338,14 +354,16 @@ class Head:
 
 def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Antecedent) -> Iterator[Head]:
     """The beginnings of clauses in plain[start:end], in order."""
+    first = start
     word = _FIRST_WORD.match(plain, start, end)
-    nobody = word is None or word[1].lower() in _NOBODY
+    nobody = word is None or (word[1].lower() in _NOBODY and not _SOMEBODY_YET.match(plain, start, end))
     m = None if nobody else _FIRST.match(plain, start, end)
     if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
         start = bare.end()
     while True:
         if m is not None:
+            antecedent.said = plain[first : m.start()]
             head = _head(m, speaker, antecedent)
             if head is not None:
                 yield head
@@ -389,6 +407,15 @@ def _head(m: re.Match[str], speaker: str, antecedent: Antecedent) -> Head | None
 
 
 def _named_head(m: re.Match[str], speaker: str) -> Head | None:
+    if m["kin1"]:
+        label, _ = kin_subject(speaker, m["kin1"], None)
+        mate = m["mate"].split()[-1]
+        return Head(
+            Who(f"{label} and {mate}", plural=True, pair=(label, mate)),
+            max(0, m.start("kin1") - 3),
+            m.end(),
+            third=True,
+        )
     if m["kin"]:
         text, plural = kin_subject(speaker, m["kin"], m["kinname"])
         begin = (
@@ -438,12 +465,18 @@ def kin_subject(owner: str, kin: str, name: str | None) -> tuple[str, bool]:
 
 
 _MENTION = re.compile(
-    rf"\b(?:my|our)\s+{KIN_PHRASE}|(?<!\bin )(?<!\bat )(?<!\bto )(?<!from )(?<!near )(?<!\bof )(?<!\bfor )(?<!\bthe )"
+    rf"\b(?:my|our|(?:have|has|had|got|met|adopted)\s+an?(?:\s+new)?)\s+{KIN_PHRASE}|"
+    rf"(?<!\bin )(?<!\bat )(?<!\bto )(?<!from )(?<!near )(?<!\bof )(?<!\bfor )(?<!\bthe )"
     rf"(?<![\w'’-])(?P<person>{_NAME})(?:\sand\s(?P<person2>{_NAME}))?(?!\w)",
     re.IGNORECASE,
 )
 
 
+_NAMES_KIN = re.compile(
+    rf"\b(?:(?:my|our)\s+(?P<kin>{_KIN_ADJECTIVE}{_KIN_NOUN})(?:'s\s+name\s+is|\s+is\s+(?:called|named)))\s+{_NAME}",
+    re.IGNORECASE,
+)
+_FEW_WORDS = 4  # "Sorry, autocorrect." names nobody and does not lead away
 _KIN_OF = re.compile(r"'s (?:\S+ )*?(\w+)(?: [A-Z]\w+)?$")
 _GOES_ON = re.compile(r"\s*(?:and |but |so )?(?:he|she|they)\b", re.IGNORECASE)
 
@@ -455,6 +488,7 @@ class Antecedent:
         self._speaker = speaker
         self._behind = [before] if before else []
         self._fixed: Who | None = None
+        self.said = ""  # of the sentence itself, before the pronoun
 
     def fix(self, who: Who) -> None:
         """From here on it is this person, whatever number the pronoun has."""
@@ -478,16 +512,23 @@ class Antecedent:
 
     def _last_named(self) -> Who | None:
         """The one person of the last sentence that names any; sentences that begin with a pronoun are passed over."""
+        if self.said and "'s " not in _NAMES_KIN.sub(" ", self.said):
+            people = self._people(self.said)
+            if people:
+                return people[0] if len(people) == 1 else None
         for sentence in reversed(self._behind[-4:]):
             people = self._people(sentence)
             if people:
                 return people[0] if len(people) == 1 else None
-            if not _GOES_ON.match(sentence):
+            if not _GOES_ON.match(sentence) and len(sentence.split()) > _FEW_WORDS:
                 return None
         return None
 
     def _people(self, text: str) -> list[Who]:
         found: dict[str, Who] = {}
+        if named := _NAMES_KIN.search(text):  # "my sister's name is Anna" is about one person
+            label, plural = kin_subject(self._speaker, named["kin"], None)
+            return [Who(label, plural=plural)]
         for m in _MENTION.finditer(text):
             if m["kin"]:
                 label, plural = kin_subject(self._speaker, m["kin"], m["kinname"])

@@ -10,7 +10,8 @@ _MARKER = re.compile(
     r"(?P<marker>actually|no,? wait|wait,? no|wait|sorry|correction|scratch that|strike that|"
     r"let me correct (?:that|myself)|i misspoke|i mistyped|i was wrong|i made a mistake|"
     r"(?:sorry,?\s+)?i meant(?: to say)?|i mean|(?:sorry,?\s+)?my mistake|typo|autocorrect|"
-    r"to be (?:precise|exact|correct)|to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
+    r"i got (?:that|it) wrong|that (?:was|is) wrong|that's wrong|to be (?:precise|exact|correct)|"
+    r"to clarify|(?:no|nope),? (?:it's|it is|that's|actually)|"
     r"i should (?:have said|correct (?:that|myself)))"
     r"\b[:,.!—–-]*\s*",
     re.IGNORECASE,
@@ -44,6 +45,15 @@ _SAID = re.compile(
     ),
     re.IGNORECASE,
 )
+_WRONG_THEN = re.compile(
+    rf"\bi\s+(?:said|wrote|told you|typed|mentioned)\s+(?:that\s+)?(?:it\s+was\s+|"
+    rf"it's\s+)?(?P<old>{_TERM})(?:\s+(?:earlier|"
+    rf"before|yesterday|last time|the other day))?,?\s+but\s+(?:that's|that\s+was|it's|it\s+was|"
+    rf"that\s+is)\s+(?:wrong|a\s+mistake|not\s+"
+    rf"(?:right|correct|true)),?\s+(?:(?:it's|it\s+is|it\s+was)|(?:she|he|i|they|we|it)\s+[a-z]+)\s+(?:actually\s+|really\s+)?"
+    rf"(?P<new>{_TERM})(?=\s*(?:[.,!;)]|$))",
+    re.IGNORECASE,
+)
 _MEANT = re.compile(
     rf"\bi\s+meant(?:\s+to\s+say)?\s+(?P<new>{_TERM})(?:,?\s+(?:and\s+)?not\s+(?P<old>{_TERM}))?(?=\s*(?:[.,!;)]|$))",
     re.IGNORECASE,
@@ -52,6 +62,7 @@ _COPULA = re.compile(
     r"^(?:no,?\s+)?(?:it's|it is|it was|that's|that is|that was|should be|it should be|it should read|read)\s+",
     re.IGNORECASE,
 )
+_SIGH = re.compile(r"^(?:(?:oops|oh|ah|hmm|ugh|whoops|well|hey|ok)[,.!]*\s+)+", re.IGNORECASE)
 _WRONG = re.compile(r"(?:it|that|this)(?:'s| is| was)\s+(?:wrong|not\s+(?:right|true|correct))", re.IGNORECASE)
 _BAD = re.compile(
     (
@@ -89,10 +100,13 @@ def exchange(plain: str, start: int, end: int, *, marked: bool) -> Correction | 
     body = plain[start:end].strip()
     if len(body) > 160:
         return None
+    if m := _WRONG_THEN.search(body):
+        return _exchange(m, plain, start, end)
     if m := _SAID.search(body):
         return _exchange(m, plain, start, end)
     if m := _MEANT.search(body):
         return _exchange(m, plain, start, end)
+    body = _SIGH.sub("", body)
     copula = _COPULA.match(body)
     rest = body[copula.end() :] if copula else body
     if m := _NOT_BUT.match(rest) if copula or marked else None:
@@ -110,7 +124,7 @@ def _exchange(m: re.Match[str], plain: str, start: int, end: int) -> Correction 
     new, old = (m["new"] or "").strip(" ,.'"), (m["old"] or "").strip(" ,.'") or None
     if not new or _BAD.match(new) or (old and _BAD.match(old)) or not (_specific(new) or (old and _specific(old))):
         return None
-    strip = re.compile(r"^(?:on|at|in)\s+", re.IGNORECASE)
+    strip = re.compile(r"^(?:on|at|in|the|an?)\s+", re.IGNORECASE)
     return Correction(strip.sub("", old) if old else None, strip.sub("", new), start, end)
 
 

@@ -283,9 +283,11 @@ def read_everyday(sentence: str, offset: int, speaker: str) -> Statement | None:
         value, attribute = m["value"], "is"
         if not _DATA_END.search(what) or m["copula"] not in ("is", "is now", "'s") or not _datum(value):
             return None
-    value = re.split(r"(?:,?\s+(?:and|but|so|because|since|which|instead|not)\b|[,;!?])", value, maxsplit=1)[0].rstrip(
-        " ."
-    )
+    value = re.split(
+        r"(?:,?\s+(?:and|but|so|because|since|which|instead|not|now|from\s+now\s+on|these\s+days|again)\b|[,;!?])",
+        value,
+        maxsplit=1,
+    )[0].rstrip(" .")
     if not value or len(value.split()) > 8:
         return None
     text = body[: m.start("when" if m["when"] else "where" if m["where"] else "value") + len(value)]

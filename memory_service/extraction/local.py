@@ -168,9 +168,10 @@ def _from_message(
         return []
     parts = list(_parts(content))
     facts = [_semantic(message, content, statement, people) for statement in statements]
-    if facts and not whole_turns and _covers(content, statements, people.known):
-        return _stand_for_turn(facts, parts)
     speaker = people.speaker(message)
+    if facts and not whole_turns and _covers(content, statements, people.known):
+        asked = question if len(parts) == 1 and _is_short_answer(content) else None
+        return _stand_for_turn(facts, parts, [_utterance(message, content, span, speaker, asked)[0] for span in parts])
     short = question is not None and len(parts) == 1 and _is_short_answer(content)
     candidates = [
         _episodic(message, content, span, part, speaker, people, question if short else None)
@@ -207,7 +208,7 @@ def _covers(content: str, statements: list[Statement], names: set[str]) -> bool:
     return not _NEWS.search(" ".join(pieces).replace("’", "'"))
 
 
-def _stand_for_turn(facts: list[Candidate], parts: list[tuple[int, int]]) -> list[Candidate]:
+def _stand_for_turn(facts: list[Candidate], parts: list[tuple[int, int]], utterances: list[str]) -> list[Candidate]:
     """The first fact in each part of the message stands for it."""
     standing = []
     open_parts = dict(enumerate(parts))
@@ -215,7 +216,7 @@ def _stand_for_turn(facts: list[Candidate], parts: list[tuple[int, int]]) -> lis
         part = next((n for n, (_, end) in open_parts.items() if fact.grounding[0].start < end), None)
         if not fact.silent and part is not None:
             open_parts = {n: span for n, span in open_parts.items() if n > part}
-            fact = replace(fact, turn=True, part=part)
+            fact = replace(fact, turn=True, part=part, utterance=utterances[part])
         standing.append(fact)
     return standing
 
@@ -295,11 +296,10 @@ def _episodic(
     people: _People,
     question: str | None,
 ) -> Candidate:
+    text, times = _utterance(message, content, span, speaker, question)
     said = " ".join(content[span[0] : span[1]].split())
-    times = _times(said, message.said_at)
-    asked = f' (asked: "{question}")' if question else ""
     return Candidate(
-        text=f"{speaker}: {annotate(said, times)}{asked}",
+        text=text,
         kind="episodic",
         grounding=(Grounding(message.id, *span),),
         speaker=speaker,
@@ -307,6 +307,16 @@ def _episodic(
         valid_at=_valid_at(times),
         entities=_with_speaker(speaker, find_entities(said, known=people.known)),
     )
+
+
+def _utterance(
+    message: SourceMessage, content: str, span: tuple[int, int], speaker: str, question: str | None
+) -> tuple[str, list[TimeExpression]]:
+    """A part of the message as an episodic memory has it, and the times in it."""
+    said = " ".join(content[span[0] : span[1]].split())
+    times = _times(said, message.said_at)
+    asked = f' (asked: "{question}")' if question else ""
+    return f"{speaker}: {annotate(said, times)}{asked}", times
 
 
 _TIME_WORDS = tuple(

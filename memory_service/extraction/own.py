@@ -6,7 +6,7 @@ import re
 
 from .statement import Statement, from_third
 from .values import value_of
-from .vocabulary import KIN, OCCUPATIONS, PETS, VEHICLES
+from .vocabulary import KIN, NATIONALITIES, OCCUPATIONS, PETS, VEHICLES
 
 _IS = (
     r"(?P<verb>\s+is\s+now|\s+is|\s+are|'s|\s+(?:just\s+|recently\s+)?changed\s+to|"
@@ -34,6 +34,15 @@ _PLAIN = re.compile(
 )
 _KIN_NAME = re.compile(
     rf"(?P<kin>(?:[\w-]+ )?(?:{KIN}|{PETS})s'? names?) (?P<verb>is|are|was|were) (?:actually |now )?(?=(?-i:[A-Z]))",
+    re.IGNORECASE,
+)
+_WHO = re.compile(
+    r"(?:new\s+|current\s+)?(?P<what>dentist|doctor|gp|therapist|landlord|landlady|hairdresser|lawyer|accountant|vet|coach|"
+    r"trainer|supervisor|tutor|piano teacher|teacher|personal trainer|plumber|mechanic|midwife|"
+    r"cleaner|babysitter|nanny|"
+    r"physio(?:therapist)?|barber)(?:\s+is|'s|\s+is\s+now|\s+will\s+be)\s+(?:now\s+)?(?:called\s+|named\s+)?"
+    r"(?P<name>(?-i:(?:(?:Dr|Mr|Mrs|Ms|Prof)\.?\s)?[A-Z][\w'-]+(?:\s[A-Z][\w'-]+)?))(?=\s*(?:$|"
+    r"[.,!;]|now\b|these days))",
     re.IGNORECASE,
 )
 # "My blue bike was stolen": it is had no longer.
@@ -81,6 +90,10 @@ def read_my(
     if m := _FAVOURITE.match(body):
         what = m["what"].lower()
         return _own(body, m, start, body_start, speaker, f"favourite {what}", "noun", 0.9, shown=f"favourite {what}")
+    if (m := _WHO.match(body)) and not re.match(NATIONALITIES, m["name"]):
+        attribute, end = m["what"].lower(), body_start + m.end()
+        text = f"{speaker}'s {m[0].strip()}"
+        return Statement(text, speaker, attribute, m["name"], start, end, 0.85, single=True)
     if m := _KIN_NAME.match(body):
         return _own(
             body, m, start, body_start, speaker, m["kin"].lower(), "short", 0.95, single=not m["kin"].endswith("s")
@@ -102,6 +115,8 @@ def read_my(
     attribute = _CANONICAL.get(what, what)
     if m["where"]:
         attribute = f"{m['where'].lower()} {attribute}"
+    if attribute == "works as" and (at := re.match(r"(?:at|with|for)\s+(?:an?\s+|the\s+)?", body[m.end() :])):
+        return _own(body, m, start, body_start, speaker, "works at", "noun", 0.85, skip=at.end())
     if attribute == "lives in":
         inside = re.compile(r"in\s+").match(body, m.end())
         return _own(

@@ -462,7 +462,7 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
     )
 
 
-_NOW = re.compile(r"\s+(?:now|from now on|these days|instead)\b", re.IGNORECASE)
+_NOW = re.compile(r"\s+(?:now|again|from now on|these days|nowadays|instead)\b", re.IGNORECASE)
 _THING = (
     r"(?:(?:my|our|the|(?P<owner>(?-i:[A-Z])\w+)'s)\s+)?(?P<what>[A-Za-z][\w'-]*(?:\s+(?!is\b|was\b|"
     r"has\b|got\b|moved\b|fell\b|did\b|will\b)[\w'-]+){0,6}?)"

@@ -281,18 +281,22 @@ def read_state(clause: Clause) -> list[Statement]:
     return []
 
 
+_AGE = re.compile(
+    rf"(?:\d{{1,3}}|{COUNT_WORD})(?:\s+and\s+a\s+half)?(?:\s+(?:years?|yrs?|months?)(?:\s+old)?)?\b", re.IGNORECASE
+)
+
+
 def _apply(clause: Clause, rule: Rule, m: re.Match[str]) -> Iterator[Statement]:
     attribute = rule.attribute
     if attribute == "marital status":
         if polarity := _polarity(clause, rule, ""):
             yield from _marital(clause, m.end(), polarity)
         return
-    value = value_of(clause.rest[m.end() :], rule.check)
+    aged = _AGE.match(clause.rest, m.end()) if attribute == "age" else None
+    value = aged[0] if aged else value_of(clause.rest[m.end() :], rule.check)
     if value is None:
         return
     upto = m.end() + len(value)
-    if attribute == "age":
-        value = re.sub(r"\s+(?:today|now|already|yesterday|last|this|in|on)\b.*$", "", value)
     if clause.lemma in _PLAIN_HABITS and not clause.denied and clause.form == "present":
         if not (_TRAIT.search(clause.rest[: upto + 12]) or clause.keep):
             return
@@ -359,6 +363,7 @@ def _polarity(clause: Clause, rule: Rule, value: str) -> Polarity | None:
     if (
         clause.lemma == "be"
         and clause.form == "past"
+        and not clause.never
         and rule.attribute
         not in ("works as", "employment", "marital status", "diet", "partner", "born in", "born on", "grew up in")
     ):
@@ -402,7 +407,7 @@ def _marital(clause: Clause, begin: int, polarity: Polarity) -> Iterator[Stateme
         (
             r"(?P<status>single|widowed|separated|divorced|married|engaged)(?:\s+(?:to|"
             r"from)\s+(?P<partner>(?:(?:my|an?|the)\s+[\w -]{1,24}?(?:\s+(?:called|named)\s+[A-Z]\w+)|(?:(?:my|"
-            r"an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|since|for|last|this|"
+            r"an?|the)\s+)?[\w'-]+(?:\s[A-Z]\w+)?)))?(?=\s*(?:[.,!;)]|$|and\b|but\b|now|again|any|since|for|last|this|"
             r"in\b|with\b))"
         ),
         clause.rest[begin:],
@@ -427,15 +432,10 @@ def marriage(
     for i, person in enumerate(people):
         mate = people[1 - i] if pair else partner
         text = told if i == 0 else f"{person} is {status}"
-        yield state(
-            clause, "marital status", status, upto, confidence=0.9, polarity=polarity, subject=person, text=text
-        )
+        whose = f"{status} to {mate}" if mate and status in ("married", "engaged") else status
+        yield state(clause, "marital status", whose, upto, confidence=0.9, polarity=polarity, subject=person, text=text)
         if status in ("married", "engaged") and mate and is_named(mate):
-            text = (
-                f"{person} is {status} to {mate}"
-                if polarity == "holds"
-                else f"{person} is no longer {status} to {mate}"
-            )
+            text = f"{person}'s partner {'is' if polarity == 'holds' else 'is no longer'} {mate}"
             yield state(clause, "partner", mate, upto, confidence=0.9, polarity=polarity, subject=person, text=text)
         elif status in ("divorced", "separated", "widowed", "single") and polarity == "holds":
             yield state(clause, "partner", mate, upto, polarity="ended", subject=person, silent=True)

@@ -18,8 +18,9 @@ from .clauses import KIN_PHRASE, Antecedent, Clause, Head, Who, heads, is_no_nam
 from .corrections import Correction, exchange, marker_end
 from .facts import read_everyday, read_line
 from .guards import FICTION, HYPOTHETICAL, JOKE, NAME_INTRO, QUESTION_START, REPORTED, SARCASM, SENTENCE, SURE_INTRO
+from .life import cut_instead, gave_way, read_ceased, read_happening, read_led, read_life, read_my_life, with_implied
 from .own import read_my
-from .plans import may_recur, read_fallen, read_plan, read_shifted
+from .plans import RECURRENCE, may_recur, read_fallen, read_plan, read_shifted
 from .predicates import read_state
 from .statement import Statement, from_third
 from .verbs import VERBS, third_person
@@ -79,11 +80,29 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
         read = sentence.start()
         if sentence.end() > stop:
             break
-        asks = "?" in sentence["end"]
+        asks, close = "?" in sentence["end"], sentence.start("end")
+        tag = _TAG.search(plain, sentence.start(), close) if asks else None
+        if tag and (not tag["mine"] or _OF_MYSELF.match(plain, sentence.start(), close)):
+            asks, close = False, tag.start()
         if not asks and num_quotes % 2 == 0 and len(sentence[0]) <= _MAX_SENTENCE_CHARS:
-            found += reader.sentence(sentence.start(), sentence.start("end"))
+            new = reader.sentence(sentence.start(), close)
+            if new and close < sentence.start("end") and not plain[max(s.end for s in new) : close].strip(" ,"):
+                new = [replace(s, end=sentence.end()) if s.end == max(n.end for n in new) else s for s in new]
+            found += new
         reader.antecedent.moves_on(sentence[0])
-    return found
+    return with_implied(found, speaker)
+
+
+# "Mikko is a forester now, did you know?" asks nothing. mine: a tag that asks for a yes where it is about others.
+_TAG = re.compile(
+    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+(?:that\s+)?to)\s+you|"
+    r"you\s+know|can\s+you\s+believe\s+(?:it|that)|would\s+you\s+believe\s+it|believe\s+it\s+or\s+not|remember|"
+    r"have\s+you\s+heard|you\s+see|crazy,?\s+(?:huh|right)|(?:isn't|how)\s+(?:that|it)\s+(?:great|crazy|funny|cool|sad|"
+    r"amazing|wonderful)|(?P<mine>right|isn't\s+it|isn't\s+(?:she|he)|aren't\s+(?:I|they|we)|don't\s+(?:I|we|they)|"
+    r"doesn't\s+(?:he|she)|haven't\s+I|huh|eh|innit|no))\s*$",
+    re.IGNORECASE,
+)
+_OF_MYSELF = re.compile(r"\s*(?:(?:so|and|but|well|oh),?\s+)*(?:I|we|my|our)\b", re.IGNORECASE)
 
 
 # A cheap look before the long patterns.
@@ -218,6 +237,8 @@ class _Reader:
         if said and not (traded and traded.old and traded.new):
             begin, sure = said.end(), True
         found = self._read(begin, end)
+        if marker and sure and not found and not traded and len(plain[begin:end].split()) <= _FEW_WORDS:
+            self._announced = True  # "I mean ten! Idris turned ten"
         if traded and not any(s.value and not s.silent for s in found):
             return [_exchanged(plain, traded, self.speaker)]
         if marked or announced or sure:
@@ -276,6 +297,14 @@ class _Reader:
         """Sentences about things: what was moved or called off, definite facts."""
         plain = self.plain
         sentence = plain[start:end]
+        if _any_in(sentence.lower(), _HAPPENINGS) and not (
+            HYPOTHETICAL.search(sentence) or REPORTED.search(sentence) or '"' in sentence
+        ):
+            if found := read_happening(plain, start, end, self.speaker):
+                return found
+            joint = _THEN.search(plain, start, end)
+            if joint and (turned := self._turned_round(joint.end(), end)):
+                return [turned]
         first = _FIRST_WORD.match(sentence)
         if first is None or first[1].lower() in _NO_THINGS:
             return []
@@ -300,6 +329,10 @@ class _Reader:
         if m is None or m["value"].lower() in _NO_THINGS:
             return None
         owner = self.speaker if m["owner"].lower() in ("my", "our") else m["owner"][:-2]
+        if m["what"].lower() == "best friend":
+            name = m["value"].strip()
+            text = f"{owner}'s best friend is {name}"
+            return Statement(text, owner, "best friend", name, m.start("value"), m.end(), 0.9, single=True)
         own = read_my(f"{m['what']} is {m['value']}", m.start("value"), 0, owner)
         return replace(own, start=m.start("value"), end=m.end()) if own else None
 
@@ -345,6 +378,16 @@ class _Reader:
         if head.my:
             words = body.lstrip()
             own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
+            if own is None and (
+                news := read_my_life(
+                    words,
+                    head.start,
+                    head.body_start + len(body) - len(words),
+                    head.owner or self.speaker,
+                    self.speaker,
+                )
+            ):
+                return news, None
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             if own and own.attribute == "name" and (mate := _MATE_OF.fullmatch(own.subject or "")):
@@ -366,10 +409,19 @@ class _Reader:
             return [], None
         if clause is None:
             return [], None
-        return read_clause(clause), clause
+        found = read_clause(clause)
+        lead = self.plain[head.start : head.body_start]
+        if not found and head.who is not None and "day" in lead and (when := RECURRENCE.search(lead)):
+            found = read_led(clause, when[0][:1].lower() + when[0][1:])
+        return found, clause
 
 
+_HAPPENINGS = (
+    " off", "stole", "sold", "gone", "dead", "died", "drowned", "broke", "ran away", "no more ", " me ", "new ", "use ",
+    "total", "number", "favo", "took ", "home", "more ",
+)  # fmt: skip
 _MAX_TAIL_WORDS = 16
+_FEW_WORDS = 3
 _EMPTY_TAIL = re.compile(
     r"[\s,]*(?:(?:by the way|btw|lol|ha+h?a*|haha\w*|though|tho|you know|thanks|thank you|finally|"
     r"actually|sadly|luckily|honestly|"
@@ -377,7 +429,7 @@ _EMPTY_TAIL = re.compile(
     re.IGNORECASE,
 )
 _JOINT_END = re.compile(
-    r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as)\b[\s,]*)*$", re.IGNORECASE
+    r"[\s,;:–—-]*(?:\b(?:and|but|so|because|since|then|also|though|although|as|now)\b[\s,]*)*$", re.IGNORECASE
 )
 _TAIL_STOPS = re.compile(r"[\"“”*<>`\[\]{}|]|\bnot\b\s+(?:in\s+|at\s+)?[A-Z0-9]", re.IGNORECASE)
 _FIRST_PERSON = re.compile(
@@ -416,11 +468,13 @@ def third_person_of(words: str, speaker: str) -> str:
 _TURNED = re.compile(
     r"\s*(?:(?:so|and|but|well|now|actually),?\s+)?(?P<value>[\w' é-]{1,40}?)\s+(?:is|are)\s+(?:now\s+|"
     r"still\s+)?(?P<owner>my|our|(?-i:[A-Z]\w+)'s)\s+"
-    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s[\w-]+)?|boss|manager|boyfriend|girlfriend|husband|"
+    r"(?:new\s+)?(?P<what>favou?rite\s+[\w-]+(?:\s(?!now\b|these\b|again\b|at\b|so\b)[\w-]+)?|"
+    r"boss|manager|(?-i:best friend)|boyfriend|girlfriend|husband|"
     r"wife|partner|home\s?town|birthday|nickname|(?:e-?mail|phone number|address))(?:\s+(?:now|"
     r"these days|again))?\s*(?=[.,!;]|$)",
     re.IGNORECASE,
 )
+_THEN = re.compile(r"[,;:]\s+(?:and\s+|but\s+|so\s+|now\s+)*|\s(?:but|so)\s+")
 _MATE_OF = re.compile(r"(?P<owner>.+)'s (?:wife|husband|partner|girlfriend|boyfriend|spouse|fianc[eé]e?)")
 _MARKED = re.compile(
     (
@@ -466,16 +520,33 @@ _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 
 def read_clause(clause: Clause) -> list[Statement]:
     """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
+    clause, instead = cut_instead(clause)
+    found = _read_uncut(clause)
+    return [*gave_way(found, instead), *found] if instead else found
+
+
+def _read_uncut(clause: Clause) -> list[Statement]:
     if clause.form == "future":
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
     if may_recur(clause.rest) and (regular := read_plan(clause)):
         return regular
-    return read_change(clause) or read_state(clause) or read_plan(clause)
+    return read_life(clause) or read_change(clause) or read_state(clause) or read_ceased(clause) or read_plan(clause)
 
 
 def _as_correction(statement: Statement, *, certain: bool) -> Statement:
     """ "Actually, I moved" is news, "Actually, I live in Oslo" takes something back."""
-    return replace(statement, corrects=True) if not statement.silent else statement
+    news = not certain and (
+        statement.polarity != "holds" or statement.attribute in _NEWS or _CHANGE.search(statement.text)
+    )
+    return statement if statement.silent or news else replace(statement, corrects=True)
+
+
+_NEWS = ("plans", "did", "wants to", "child")
+_CHANGE = re.compile(
+    r"\b(?:moved|relocated|quit|resigned|retired|started|began|joined|left|sold|bought|got|became|become|switched|"
+    r"stopped|gave up|given up|married|divorced|broke up|split|adopted|hired|fired|promoted|laid off|turned|changed|"
+    r"no longer|lost|found|took up|graduated|enrolled|replaced|swapped|now|these days|again|since|recently)\b"
+)
 
 
 def _exchanged(plain: str, traded: Correction, speaker: str) -> Statement:

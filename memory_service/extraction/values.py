@@ -197,7 +197,8 @@ def value_of(rest: str, check: str) -> str | None:
     rest = rest[:400]
     boundary = BOUNDARY.search(rest)
     value = rest[: boundary.start()] if boundary else rest
-    if boundary and boundary[0].strip().lower() in ("i", "i'm", "i've", "we", "it", "he", "she", "they"):
+    pronoun = boundary and boundary[0].strip().lower() in ("i", "i'm", "i've", "we", "it", "he", "she", "they")
+    if pronoun and "," not in value:
         return None  # a relative clause without its pronoun: "the house I bought"
     if "," in value and not LIST.fullmatch(value.rstrip(" ,.")):
         value = value.split(",", 1)[0]

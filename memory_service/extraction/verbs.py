@@ -15,6 +15,7 @@ _REGULAR = """
     welcome want need reserve schedule trade donate rehome tour explore host perform land accept name drop
     call live serve manage coach cycle jog dance paint garden cook bake knit surf ski
     return renovate support follow believe worship care identify
+    heal arrive replace swap upgrade postpone propose push end crash transfer sprain fracture exchange
 """
 _IRREGULAR = """
     go goes going went gone|leave leaves leaving left left|get gets getting got got|have has having had had
@@ -30,9 +31,11 @@ _IRREGULAR = """
     keep keeps keeping kept kept|ride rides riding rode ridden|wed weds wedding wed wed
     find finds finding found found|sleep sleeps sleeping slept slept|put puts putting put put|set sets setting set set
     head heads heading headed headed|lead leads leading led led|know knows knowing knew known
+    cut cuts cutting cut cut|wake wakes waking woke woken|
+    tear tears tearing tore torn|beat beats beating beat beaten|outgrow outgrows outgrowing outgrew outgrown|
     bring brings bringing brought brought|be is being was been
 """
-_DOUBLED = frozenset({"plan", "stop", "drop", "jog", "enrol", "travel", "skip", "cancel"})
+_DOUBLED = frozenset({"plan", "swap", "stop", "drop", "jog", "enrol", "travel", "skip", "cancel"})
 
 
 class Verb(NamedTuple):

@@ -54,8 +54,8 @@ KIN = words(
     """
     husband wife partner boyfriend girlfriend spouse fianc[eé]e? mother father mom mum dad parents
     sister sisters brother brothers siblings twins? son sons daughter daughters child children kids?
-    baby grandmother grandfather grandma grandpa grandparents grandson granddaughter grandchildren
-    grandkids aunt uncle cousins? niece nephew stepmother stepfather stepson stepdaughter godson
+    baby\\sgirl baby\\sboy baby grandmother grandfather grandma grandpa grandparents grandson
+    granddaughter grandchildren grandkids aunt uncle cousins? niece nephew stepmother stepfather stepson stepdaughter godson
     goddaughter family
     """
 )
@@ -85,7 +85,9 @@ HE_KIN = word_set("""
     husband boyfriend father dad brother brothers son grandfather grandpa grandson uncle nephew stepfather stepson
     godson
     """)
-DRINKS = words("coffee espresso tea alcohol beer wine soda coke milk juice whisky whiskey vodka cola energy\\sdrinks?")
+DRINKS = words(
+    "coffee espresso tea alcohol beer wine soda coke milk juice whisky whiskey vodka cola kombucha energy\\sdrinks?"
+)
 CONDITIONS = words(
     """
     diabetes asthma adhd autism epilepsy arthritis dyslexia anxiety depression insomnia anemia migraines?

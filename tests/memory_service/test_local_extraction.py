@@ -24,7 +24,7 @@ def of_kind(kind: str, *messages: SourceMessage, context: tuple[SourceMessage, .
 
 
 def facts(content: str) -> list[str]:
-    return [candidate.text for candidate in of_kind("semantic", said(content))]
+    return [candidate.text for candidate in of_kind("semantic", said(content)) if not candidate.silent]
 
 
 def test_a_turn_reads_on_its_own_with_its_date() -> None:

@@ -55,14 +55,17 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I was fired", [("Ann", "works at", None, "ended")]),
     ("I resigned", [("Ann", "works at", None, "ended")]),
     ("I retired last year", [("Ann", "employment", "retired", "holds")]),
-    ("I'm married to Sara", [("Ann", "marital status", "married", "holds"), ("Ann", "partner", "Sara", "holds")]),
+    (
+        "I'm married to Sara",
+        [("Ann", "marital status", "married to Sara", "holds"), ("Ann", "partner", "Sara", "holds")],
+    ),
     ("We got married in June", [("Ann", "marital status", "married", "holds")]),
     (
         "Tom and Sara got married",
         [
-            ("Tom", "marital status", "married", "holds"),
+            ("Tom", "marital status", "married to Sara", "holds"),
             ("Tom", "partner", "Sara", "holds"),
-            ("Sara", "marital status", "married", "holds"),
+            ("Sara", "marital status", "married to Tom", "holds"),
             ("Sara", "partner", "Tom", "holds"),
         ],
     ),
@@ -136,9 +139,9 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     (
         "Tom and Sara got married. They live in Leeds.",
         [
-            ("Tom", "marital status", "married", "holds"),
+            ("Tom", "marital status", "married to Sara", "holds"),
             ("Tom", "partner", "Sara", "holds"),
-            ("Sara", "marital status", "married", "holds"),
+            ("Sara", "marital status", "married to Tom", "holds"),
             ("Sara", "partner", "Tom", "holds"),
             ("Tom and Sara", "lives in", "Leeds", "holds"),
         ],
@@ -204,7 +207,10 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I enrolled at Uppsala University", [("Ann", "studies at", "Uppsala University", "holds")]),
     ("I graduated from MIT in 2019", [("Ann", "studied", "graduated from MIT", "holds")]),
     ("I dropped out of college", [("Ann", "studies at", "college", "ended")]),
-    ("I'm engaged to Lena", [("Ann", "marital status", "engaged", "holds"), ("Ann", "partner", "Lena", "holds")]),
+    (
+        "I'm engaged to Lena",
+        [("Ann", "marital status", "engaged to Lena", "holds"), ("Ann", "partner", "Lena", "holds")],
+    ),
     ("I got divorced last year", [("Ann", "marital status", "divorced", "holds")]),
     ("I'm single", [("Ann", "marital status", "single", "holds")]),
     ("I'm dating Marco", [("Ann", "partner", "Marco", "holds")]),
@@ -223,7 +229,7 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I'm not a fan of opera", [("Ann", "likes", "opera", "ended")]),
     ("I can't stand mushrooms", [("Ann", "likes", "mushrooms", "ended")]),
     ("I no longer like opera", [("Ann", "likes", "opera", "ended")]),
-    ("I prefer tea over coffee", [("Ann", "prefers", "tea over coffee", "holds")]),
+    ("I prefer tea over coffee", [("Ann", "prefers", "tea", "holds")]),
     ("I have two cats", [("Ann", "has", "two cats", "holds")]),
     ("We have a son and a daughter", [("Ann", "has", "a son and a daughter", "holds")]),
     ("I don't have a car", [("Ann", "has", "a car", "ended")]),
