@@ -42,6 +42,7 @@ from .timeline import Said, Span, Timeline, content, fold, names, same_value, su
 MAX_REMEMBERED_KEYS = 1000  # of statements that a correction without a subject may mean, newest first
 POLICY = "local"
 
+UNNAMED = "user"  # the subject of a speaker who has given no name
 Key = tuple[str, str]  # subject_key, attribute
 Status = Assertion.Status
 
@@ -79,7 +80,7 @@ def tell(event: Event, scope: Scope, statements: Sequence[Statement], *, options
         return Changes()
     _name_subjects(scope, [row for row, _ in rows])
     located = [pair for pair in rows if pair[0].subject_key or _locate(scope, *pair)]
-    keys = {(row.subject_key, row.attribute) for row, _ in located}
+    keys = list(dict.fromkeys((row.subject_key, row.attribute) for row, _ in located))  # in the order of speaking
     known = _load(scope, keys)
     for row, _ in located:
         _suppress(row, known.get((row.subject_key, row.attribute), []))
@@ -143,10 +144,13 @@ def _name_subjects(scope: Scope, rows: Sequence[Assertion]) -> None:
     speakers = _speakers(scope, bare | bare_of_kin)
     known = _known(scope, keys | bare_of_kin) | speakers
     fuller = _fuller(scope, (bare - known) | bare_of_kin)
+    introduced = _introductions(scope, rows) - speakers
     for row in rows:
         longer = fuller.get(row.subject_key, set())
         name = row.subject_key.rsplit(" ", 1)[-1]
-        if row.subject_key in bare - known and len(longer) == 1:
+        if row.subject_key in introduced:
+            row.subject_key = UNNAMED
+        elif row.subject_key in bare - known and len(longer) == 1:
             row.subject_key = next(iter(longer))
         elif (
             row.subject_key in kin and name in speakers and row.message and subject_key(row.message.name or "") != name
@@ -156,6 +160,13 @@ def _name_subjects(scope: Scope, rows: Sequence[Assertion]) -> None:
         name = key.rsplit(" ", 1)[1]
         if not fuller.get(name) and name in known - speakers:
             Assertion.objects.filter(scope=scope, subject_key=name).update(subject_key=key)
+
+
+def _introductions(scope: Scope, rows: Sequence[Assertion]) -> set[str]:
+    """The names that a speaker without a name has given as their own."""
+    told = Assertion.objects.active().filter(scope=scope, subject_key=UNNAMED, attribute="name", polarity="holds")
+    given = [row.value for row in rows if (row.subject_key, row.attribute) == (UNNAMED, "name")]
+    return {subject_key(name) for name in (*told.values_list("value", flat=True), *given) if name}
 
 
 def _known(scope: Scope, keys: set[str]) -> set[str]:
@@ -210,16 +221,13 @@ def _exchange(text: str, old: str, new: str) -> str:
 
 
 def _load(scope: Scope, keys: Iterable[Key]) -> dict[Key, list[Assertion]]:
-    keys = set(keys)
-    found: dict[Key, list[Assertion]] = defaultdict(list)
+    found: dict[Key, list[Assertion]] = {key: [] for key in keys}
     rows = Assertion.objects.filter(
-        scope=scope, subject_key__in={k for k, _ in keys}, attribute__in={a for _, a in keys}
+        scope=scope, subject_key__in={k for k, _ in found}, attribute__in={a for _, a in found}
     )
     for row in rows.order_by("id"):
-        if (row.subject_key, row.attribute) in keys:
+        if (row.subject_key, row.attribute) in found:
             found[row.subject_key, row.attribute].append(row)
-    for key in keys:
-        found.setdefault(key, [])
     return found
 
 

@@ -92,7 +92,9 @@ def of_project(step: Step) -> Step:
 
 @of_client
 def add(on: Drive) -> None:
-    said = [{"role": "user", "name": "Ann", "content": "I am allergic to walnuts and I live in Porto."}]
+    said = [
+        {"role": "user", "name": "Ann", "content": "I am allergic to walnuts, I work as a baker and I live in Porto."}
+    ]
     event = on.finished(on.client.add(said, user_id="ann", metadata={"by": "test"}))
     assert any("walnuts" in result["data"]["memory"] for result in event["results"])
     for i in range(4):

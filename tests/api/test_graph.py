@@ -189,6 +189,6 @@ def test_it_refuses_to_merge_what_cannot_be_one(client: ApiClient, told: dict[st
     assert outside.status == 404 and str(other) in outside.json["detail"]
 
 
-def test_it_needs_a_key() -> None:
+def test_it_needs_a_key(db: None) -> None:
     for path in ("/v1/graph/entities/", "/v1/graph/communities/", f"/v1/graph/entities/{uuid.uuid4()}/"):
         assert ApiClient(None).get(path).status == 401

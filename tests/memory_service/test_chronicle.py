@@ -147,6 +147,12 @@ def test_a_bare_name_means_the_one_person_who_has_it(project: Project) -> None:
     assert len(facts(project)) == 3  # two Evas now: the bare name ends neither
 
 
+def test_a_speaker_without_a_name_is_who_they_say_they_are(project: Project) -> None:
+    tell(project, told(0, "User", "lives in", "Oslo"), told(1, "User", "name", "Annika"))
+    tell(project, told(9, "Annika", "lives in", "Rome"))
+    assert set(facts(project)) == {"User holds name Annika", "Annika holds lives in Rome"}
+
+
 def test_what_was_deleted_or_rewritten_by_hand_does_not_come_back(project: Project) -> None:
     tell(project, told(0, "Ann", "lives in", "Lisbon"), told(1, "Ann", "likes", "tea"))
     lives, likes = Memory.objects.order_by("id")
