@@ -17,7 +17,7 @@ from tests.receiver import receiving
 from tests.serving import Service
 
 pytestmark = pytest.mark.slow
-TIMEOUT_S = 60
+TIMEOUT_S = 150  # a delivery whose worker was killed is taken up again after 90
 NUM_FACTS = 20
 
 
