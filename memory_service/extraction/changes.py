@@ -237,17 +237,23 @@ def _started(clause: Clause) -> Iterator[Statement]:
         yield from _took_up(clause, re.match(r"\s*(?:to\s+|doing\s+)?", rest).end())  # type: ignore[union-attr]
 
 
+_TAKEN = re.compile(
+    r"\s*(?P<drug>(?!(?:lessons|classes|part|place|notes|pictures|photos|breaks|naps|care|singing|dancing|piano|guitar)\b)"
+    r"[a-z][\w-]{4,})"
+)
+
+
 def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
     """ "started playing the cello", "took up climbing": the habit holds from now on."""
     inner = as_present(clause, clause.rest[begin:], begin)
     if inner is not None and inner.lemma == "smoke":
         yield state(clause, "smokes", None, begin + 7, polarity="holds", confidence=0.85)
         return
-    if inner is not None and inner.lemma == "take" and (drug := re.match(r"\s*(?P<drug>[a-z][\w-]{4,})", inner.rest)):
-        if not re.match(r"(?:lessons|classes|part|place|notes|pictures|photos|breaks|naps|care)\b", drug["drug"]):
-            upto = inner.rest_start - clause.rest_start + drug.end()
-            yield state(clause, "takes", drug["drug"], upto, polarity="holds", confidence=0.8)
-            return
+    taken = _TAKEN.match(inner.rest) if inner is not None and inner.lemma == "take" else None
+    if inner is not None and taken is not None:
+        upto = inner.rest_start - clause.rest_start + taken.end()
+        yield state(clause, "takes", taken["drug"], upto, polarity="holds", confidence=0.8)
+        return
     if inner is not None:
         for found in (*read_change(inner), *read_state(inner)):
             if found.polarity == "holds" and not found.silent and found.value:

@@ -15,6 +15,7 @@ from .changes import employed
 from .clauses import Clause, as_present
 from .predicates import marriage, read_state
 from .statement import Statement, from_third, state
+from .types import Polarity
 from .values import value_of
 from .vocabulary import CONDITIONS, COUNT_WORD, DRINKS, KIN, PETS, THINGS, VEHICLES, words
 
@@ -585,11 +586,11 @@ def read_led(clause: Clause, recurrence: str) -> list[Statement]:
     found = []
     if clause.keep == "now" or re.match(r"\s*(?:now|these days|instead)\b", clause.rest[upto:]):
         found = list(_silent(clause, "does regularly", core.strip(), upto))
-    polarity = "ended" if clause.denied else "holds"
+    polarity: Polarity = "ended" if clause.denied else "holds"
     found.append(
         state(
             clause, "does regularly", f"{core.strip()} {recurrence}", upto, text=told, timeless=True, polarity=polarity
-        )  # type: ignore[arg-type]
+        )
     )
     return found
 
@@ -1218,8 +1219,8 @@ _NOW_FAVOURITE = re.compile(
 )
 _THING_GONE = re.compile(
     rf"\s*(?:(?:so|and|but|well|sadly|unfortunately),?\s+)*the\s+(?P<what>(?:[\w-]+\s+)?(?:{VEHICLES}|{PETS}|{THINGS}|phone|"
-    r"laptop|computer|tablet|(?-i:[A-Z]\w+)))\s+(?:(?:was|were|is|has\s+been|got|'s)\s+(?:just\s+|finally\s+|already\s+)?"
-    r"(?:sold|stolen|totalled|totaled|scrapped|dead|gone(?!\s+to)|destroyed)|died|broke\s+down\s+for\s+good|drowned|"
+    r"laptop|computer|tablet|(?-i:[A-Z]\w+(?=\s+(?:is|was|has\s+been|got)\s+(?:sold|stolen)))))\s+(?:(?:was|were|is|has\s+been|got|'s)\s+(?:just\s+|finally\s+|already\s+)?"
+    r"(?:sold(?!\s+out)|stolen|totalled|totaled|scrapped|dead|gone(?!\s+to)|destroyed)|died|broke\s+down\s+for\s+good|drowned|"
     r"ran\s+away|gave\s+up\s+the\s+ghost)\b",
     re.IGNORECASE,
 )

@@ -377,17 +377,15 @@ class _Reader:
         body = self.plain[head.body_start : end]
         if head.my:
             words = body.lstrip()
-            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
-            if own is None and (
-                news := read_my_life(
-                    words,
-                    head.start,
-                    head.body_start + len(body) - len(words),
-                    head.owner or self.speaker,
-                    self.speaker,
-                )
+            if news := read_my_life(
+                words,
+                head.start,
+                head.body_start + len(body) - len(words),
+                head.owner or self.speaker,
+                self.speaker,
             ):
                 return news, None
+            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             if own and own.attribute == "name" and (mate := _MATE_OF.fullmatch(own.subject or "")):
