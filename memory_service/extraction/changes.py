@@ -819,9 +819,17 @@ def _died(clause: Clause) -> Iterator[Statement]:
     begin = m.end() if m else 0
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
-    if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
+    if clause.owner and _DEATH_TOLD.match(clause.rest, upto):  # "Rex", "Ann's dog Rex": a pet is no longer had
         owner, _, value = clause.subject.rpartition("'s ")
         yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=owner or clause.owner)
+
+
+# What may follow a death without saying that it was somebody else's: "Mora died last week, she was nineteen".
+_DEATH_TOLD = re.compile(
+    r"\s*(?:$|[.!,;]\s*(?:$|(?:he|she|it|they|aged|at|and|so|after|we|i|poor|only|which|rest|sadly)\b)|(?:at|aged|in|of|on|from|after|"
+    r"peacefully|suddenly|and|so)\b)",
+    re.IGNORECASE,
+)
 
 
 def _recovered(clause: Clause) -> Iterator[Statement]:

@@ -48,6 +48,7 @@ _BODY = re.compile(
     r"(?P<verb>[\w-]+)?",
     re.IGNORECASE,
 )
+_AS_WELL = re.compile(r"[^.,;!?]*\s(?:as well|too)\s*(?:[.!,]|$)", re.IGNORECASE)
 _KEEP = re.compile(r"\b(?:still|always|usually|often|mostly|mainly|now)\b", re.IGNORECASE)
 _NOT_ANY_MORE = re.compile(r"\b(?:any ?more|any longer)\b", re.IGNORECASE)
 _BE = frozenset({"'m", "m", "am", "'re", "are", "is", "aren't", "isn't"})
@@ -162,7 +163,7 @@ class Clause:
     keep: str = ""
     stand: bool = False  # "can't stand"
     owner: str = ""  # the speaker
-    also: bool = False
+    also: bool = False  # "as well": beside what else holds
 
     @property
     def subject(self) -> str:
@@ -248,7 +249,7 @@ def read_body(
         keep=keep[0].lower() if keep else "",
         stand=stand,
         owner=owner,
-        also="also" in said,
+        also="also" in said or bool(_AS_WELL.match(rest[:120])),
     )
 
 
@@ -357,8 +358,9 @@ def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Anteced
     first = start
     word = _FIRST_WORD.match(plain, start, end)
     nobody = word is None or (word[1].lower() in _NOBODY and not _SOMEBODY_YET.match(plain, start, end))
-    m = None if nobody else _FIRST.match(plain, start, end)
-    if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
+    bare = None if nobody else _BARE.match(plain, start, end)
+    m = None if nobody or bare else _FIRST.match(plain, start, end)
+    if m is None and bare:
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
         start = bare.end()
     while True:

@@ -1231,8 +1231,7 @@ _ENGAGEMENT_OFF = re.compile(
 )
 _NO_MORE = re.compile(
     r"\s*(?:so\s+|and\s+)?no\s+more\s+(?P<what>(?!of\b|than\b|questions|excuses|time|"
-    r"waiting)[\w -]{2,30}?)\s+(?:for\s+me|"
-    r"for\s+us)?(?=\s*(?:$|[.,!;]))",
+    r"waiting)[\w -]{2,30}?)(?P<end>\s+(?:for\s+me|for\s+us|from\s+now\s+on)(?=\s*(?:$|[.,!;]))|,\s+(?=(?:i|we|i'm|i've)\b))",
     re.IGNORECASE,
 )
 _BORN_BARE = re.compile(
@@ -1296,8 +1295,12 @@ def read_happening(plain: str, start: int, end: int, speaker: str) -> list[State
         return [plan, replace(plan, attribute="marital status", value="engaged", silent=True)]
     if m := _NO_MORE.match(plain, start, end):
         text = f"{speaker} has given up {m['what']}"
-        ended = Statement(text, speaker, "practises", m["what"], m.start(), m.end(), 0.75, "ended")
-        return [ended, replace(ended, attribute="eats", silent=True), replace(ended, attribute="drinks", silent=True)]
+        end = m.start("end") if m["end"].startswith(",") else m.end()
+        ended = Statement(text, speaker, "practises", m["what"], m.start(), end, 0.75, "ended")
+        return [
+            ended,
+            *(replace(ended, attribute=a, silent=True) for a in ("eats", "drinks", "uses", "wears", "takes")),
+        ]
     if m := _REACH.match(plain, start, end):
         kind = "email" if "@" in m["datum"] else "phone number"
         return [
