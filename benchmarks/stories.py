@@ -1,7 +1,8 @@
-"""`python -m benchmarks.stories [FOLDER ...]`: the share of stories that are remembered as a careful reader would, by kind.
+"""`python -m benchmarks.stories [FOLDER ...]`: the share of stories remembered as a careful reader would, by kind.
 
 Plays each story (tests/stories/harness.py) to a database of its own on the embedded PostgreSQL and Redis, in this
-process, without a language model. FOLDERs hold *.json files of stories; the default is tests/stories/dev and tests/stories/second.
+process, without a language model. A FOLDER holds *.json files of stories; tests/stories/dev and tests/stories/second
+unless given.
 """
 
 from __future__ import annotations

@@ -145,7 +145,9 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     text = clause.tell(rest[:upto])
     if where:
         # Each has a text of its own, since one may end without the other.
-        at = f"{clause.subject} {'worked' if ended else 'works'} at {_clean(where)}"
+        how = employer[0].split()[0].lower() if employer and not as_name else "at"
+        how = how if how in ("for", "with") else "at"
+        at = f"{clause.subject} {'worked' if ended else 'works'} {how} {_clean(where)}"
         split = role and clause.lemma == "work" and clause.form in ("present", "ing")
         yield state(
             clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=at if split else text

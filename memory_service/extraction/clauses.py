@@ -97,7 +97,8 @@ _SUBJECT = (
     rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|"
     rf"me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
-    rf"|(?:my|our)\s(?P<kin1>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?),?\sand\s(?P<mate>(?:her\s|his\s)?(?:{_KIN_NOUN}\s)?{_NAME})"
+    rf"|(?:my|our)\s(?P<kin1>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?),?\sand\s(?P<mate>(?:her\s|"
+    rf"his\s)?(?:{_KIN_NOUN}\s)?{_NAME})"
     r"(?=\s)"
     rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
     rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
@@ -107,7 +108,8 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|August|September|October|November|"
+    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|"
+    rf"August|September|October|November|"
     rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)

@@ -18,7 +18,7 @@ Reader = Callable[[Clause], Iterator[Statement]]
 
 _HAPPENED = ("past", "perfect")
 _NAME = r"(?-i:[A-ZÀ-ÖØ-Þ][\w'-]+)"
-_END = r"(?=\s*(?:$|[.,!;]|and\b|but\b|because|since|now\b|again|these days|every|for\b|last\b|this\b|any\s?more|when))"
+_END = r"(?=\s*(?:$|[.,!;])|\s+(?:and|but|because|since|now|again|these days|every|for|last|this|any\s?more|when)\b)"
 
 
 def read_ending(clause: Clause) -> list[Statement]:
@@ -39,8 +39,10 @@ def _happened(clause: Clause) -> bool:
 # How one does a thing: one way at a time
 
 _WAYS = {
-    "working hours": ("days", "nights", "evenings", "mornings", "weekends", "day shifts", "night shifts", "early shifts", "late shifts",
-     "shifts", "the day shift", "the night shift", "the early shift", "the late shift"),
+    "working hours": (
+        "days", "nights", "evenings", "mornings", "weekends", "day shifts", "night shifts", "early shifts",
+        "late shifts", "shifts", "the day shift", "the night shift", "the early shift", "the late shift",
+    ),
     "works": ("from home", "remotely", "in the office", "from the office", "on site", "hybrid"),
     "working time": ("part-time", "part time", "full-time", "full time"),
 }  # fmt: skip
@@ -99,7 +101,7 @@ def _walks(clause: Clause) -> Iterator[Statement]:
 
 _NEEDED = re.compile(
     r"\s*(?:to\s+(?:use|wear|take)\s+)?(?:my|the|his|her|their|any|an?)?\s*(?P<what>(?!to\b|it\b|that\b|this\b|you\b|"
-    r"him\b|them\b|help\b|time\b|money\b)[\w' -]{2,40}?)" + _END,
+    r"him\b|them\b|help\b|time\b|money\b)\w[\w' -]{1,39}?)" + _END,
     re.IGNORECASE,
 )
 
@@ -169,7 +171,7 @@ _STUDY = (
 )
 _FINISHED = re.compile(
     rf"\s*(?:with\s+)?(?:my\s+|the\s+|her\s+|his\s+|their\s+|an?\s+)?(?P<what>(?:(?:final|last|state)\s+)?"
-    rf"(?:(?!my\b|the\b)[\w-]+\s+){{0,3}}?{_STUDY})(?P<in>\s+in\s+[\w ]{{2,30}}?)?{_END}",
+    rf"(?:(?!my\b|the\b)[\w'-]+\s+){{0,3}}?{_STUDY})(?P<in>\s+in\s+[\w ]{{2,30}}?)?{_END}",
     re.IGNORECASE,
 )
 _GRADES = re.compile(r"^(?:high|middle|primary|elementary|secondary)\s+school|^(?:sc|coding\s)hool", re.IGNORECASE)
@@ -242,7 +244,8 @@ _VERDICT = (
     r"(?:an?\s+)?(?:unreal|amazing|great|fantastic|wonderful|beautiful|incredible|lovely|awesome|stunning|magical|"
     r"brilliant|superb|perfect|gorgeous|fun|breathtaking|unforgettable|epic|cold|hot|freezing|wet|rainy|exhausting|"
     r"disappointing|awful|terrible|ok(?:ay)?|nice|good|busy|crowded|worth\s+it|success|dream|blast|delight|hit|"
-    r"disaster|spectacular|delicious|relaxing|intense|tough|hard|everything|mesmeri[sz]ing|wild|out\s+of\s+this\s+world)\b"
+    r"disaster|spectacular|delicious|relaxing|intense|tough|hard|everything|mesmeri[sz]ing|wild|out\s+of\s+"
+    r"this\s+world)\b"
 )
 _LONG_AGO = re.compile(
     r"\b(?:last\s+(?:time|year)|years?\s+ago|when\s+i|back\s+then|in\s+(?:19|20)\d\d|as\s+a)\b", re.I
@@ -278,12 +281,22 @@ def _back_from(clause: Clause) -> Iterator[Statement]:
         yield from _silent(clause, "plans", what, m.end())
 
 
+_ON_SHIFT = re.compile(
+    r"\s*(?:now\s+|back\s+)?on\s+(?P<way>(?:the\s+)?(?:day|night|early|late|morning|evening)\s+shifts?|nights|days)"
+    + _END,
+    re.IGNORECASE,
+)
+
+
 def _be(clause: Clause) -> Iterator[Statement]:
     yield from _was(clause)
     yield from _back_from(clause)
+    if clause.form == "present" and (m := _ON_SHIFT.match(clause.rest)):
+        yield state(clause, "working hours", m["way"], m.end(), single=True)
     if clause.form == "present" and (
         m := re.match(
-            r"\s*(?:now\s+|currently\s+|already\s+)?(?P<how>in|at)\s+(?P<what>college|university|uni|grad(?:uate)?\s+school|"
+            r"\s*(?:now\s+|currently\s+|already\s+)?(?P<how>in|at)\s+(?P<what>college|university|uni|"
+            r"grad(?:uate)?\s+school|"
             r"med(?:ical)?\s+school|law\s+school)\b(?!\s+(?:of|in)\s+[A-Z])",
             clause.rest,
             re.I,
@@ -310,42 +323,55 @@ _READERS: dict[str, Reader] = {
 # Sentences about things
 
 _GROUP = re.compile(
-    r"\s*(?:(?:so|and|but|well|sadly|unfortunately),?\s+)*(?P<whose>the|my|our|(?-i:[A-Z]\w+)'s)\s+(?P<what>[\w-]+(?:\s+(?!has\b|"
-    r"have\b|is\b|was\b|got\b|will\b|had\b)[\w-]+){0,4})\s+(?:(?:has|have|had|just|finally|now|sadly|been|was|got|is|are)\s+)*"
+    r"\s*(?:(?:so|and|but|well|sadly|unfortunately),?\s+)*(?P<whose>the|my|our|(?-i:[A-Z]\w+)'s)\s+"
+    r"(?P<what>[\w-]+(?:\s+(?!has\b|"
+    r"have\b|is\b|was\b|got\b|will\b|had\b)[\w-]+){0,4})\s+(?:(?:has|have|had|just|finally|now|sadly|been|was|"
+    r"got|is|are)\s+)*"
     r"(?:dissolved|disbanded|folded|wound\s+up|shut\s+down|closed(?:\s+down|\s+for\s+good|\s+its\s+doors)?|ended|"
-    r"discontinued|fell\s+apart|fallen\s+apart|stopped\s+(?:meeting|running)|no\s+longer\s+(?:meets|exists|runs|happens|"
-    r"takes\s+place)|doesn't\s+(?:meet|exist|run|happen)\s+any\s?more|came\s+to\s+an\s+end|is\s+over|over\s+for\s+good)\b"
+    r"discontinued|fell\s+apart|fallen\s+apart|stopped\s+(?:meeting|running)|no\s+longer\s+(?:meets|exists|"
+    r"runs|happens|"
+    r"takes\s+place)|doesn't\s+(?:meet|exist|run|happen)\s+any\s?more|came\s+to\s+an\s+end|is\s+over|"
+    r"over\s+for\s+good)\b"
     r"(?!\s+(?:at\s+\d|until|on\s+\w+days?\b|early|late|for\s+(?:lunch|the\s+day|today)|the\s+deal|in\s+a|with))",
     re.IGNORECASE,
 )
 _TRIP_WAS = re.compile(
-    r"\s*(?:(?:so|and|but|well|oh|wow),?\s+)*(?:the|my|our)\s+(?P<what>(?:[\w-]+\s+){0,2}?(?:trip|holiday|vacation|visit|"
+    r"\s*(?:(?:so|and|but|well|oh|wow),?\s+)*(?:the|my|our)\s+(?P<what>(?:[\w-]+\s+){0,2}?(?:trip|holiday|"
+    r"vacation|visit|"
     r"week(?:end)?|wedding|concert|marathon|race|party|conference|festival|tour|cruise|honeymoon|hike|retreat|show|gig|"
     rf"exhibition|exam|surgery|operation|interview)(?:\s+(?:to|in|at|of)\s+{_NAME}(?:\s{_NAME})?)?)\s+"
     rf"(?:was\s+{_VERDICT}|went\s+(?:really\s+|very\s+|so\s+)?(?:well|great|fine|smoothly|ok|okay|badly)\b)",
     re.IGNORECASE,
 )
 _HAD_TIME = re.compile(
-    rf"\s*(?:we|i)\s+had\s+(?:{_VERDICT}|the\s+best)\s+(?:time|week|weekend|days|trip|holiday|vacation)\s+(?:in|at)\s+(?:the\s+)?"
+    rf"\s*(?:we|i)\s+had\s+(?:{_VERDICT}|the\s+best)\s+(?:time|week|weekend|days|trip|holiday|vacation)\s+"
+    rf"(?:in|at)\s+(?:the\s+)?"
     rf"(?P<what>{_NAME}(?:\s{_NAME})?)",
     re.IGNORECASE,
 )
 _NORMAL = re.compile(
-    r"\s*(?:(?:so|and|but|good\s+news),?:?\s+)*(?:my\s+(?P<kin>[\w-]+)'s\s+|(?P<mine>my)\s+|(?P<name>(?-i:[A-Z]\w+))'s\s+)"
-    r"(?P<what>blood\s+pressure|cholesterol|blood\s+sugar|sugar|iron|thyroid|heart\s+rate|weight|sleep|hearing|eyesight|"
+    r"\s*(?:(?:so|and|but|good\s+news),?:?\s+)*(?:my\s+(?P<kin>[\w-]+)'s\s+|(?P<mine>my)\s+|"
+    r"(?P<name>(?-i:[A-Z]\w+))'s\s+)"
+    r"(?P<what>blood\s+pressure|cholesterol|blood\s+sugar|sugar|iron|thyroid|heart\s+rate|weight|sleep|"
+    r"hearing|eyesight|"
     r"vitamin\s+\w+)(?:\s+levels?)?\s+(?:is|are|has\s+been|'s)\s+(?:(?:now|finally|back|to|completely|been|all)\s+)*"
     r"(?:normal|fine|under\s+control|in\s+the\s+normal\s+range|healthy|good)\b",
     re.IGNORECASE,
 )
 _AGAIN_FAVOURITE = re.compile(
-    r"\s*(?:(?:so|and|but|well|now),?\s+)*(?:i'm|i\s+am|we're|i\s+went|i've\s+gone|i\s+have\s+gone|it\s+is|it's)?\s*(?:now\s+)?back\s+to\s+"
-    r"(?P<value>(?!(?:it|that|this|work|school|normal|bed|being)\b)[\w' -]{2,40}?)(?:,|\s+[–-]|\s+and|\s+now,?)\s+(?:it's|it\s+is|that's|"
-    r"that\s+is|which\s+is|as)\s+(?:now\s+|once\s+(?:more|again)\s+|again\s+)?my\s+favou?rite(?:\s+(?P<what>(?!again\b|now\b)[\w-]+))?",
+    r"\s*(?:(?:so|and|but|well|now),?\s+)*(?:i'm|i\s+am|we're|i\s+went|i've\s+gone|i\s+have\s+gone|it\s+is|"
+    r"it's)?\s*(?:now\s+)?back\s+to\s+"
+    r"(?P<value>(?!(?:it|that|this|work|school|normal|bed|being)\b)[\w' -]{2,40}?)(?:,|\s+[–-]|\s+and|\s+"
+    r"now,?)\s+(?:it's|it\s+is|that's|"
+    r"that\s+is|which\s+is|as)\s+(?:now\s+|once\s+(?:more|again)\s+|again\s+)?my\s+favou?rite(?:\s+"
+    r"(?P<what>(?!again\b|now\b)[\w-]+))?",
     re.IGNORECASE,
 )
 _SCHEDULE = re.compile(
-    r"\s*(?:(?:so|and|but|well|actually),?\s+)*(?P<whose>the|my|our)\s+(?P<what>(?:[\w-]+\s+){0,3}?[\w-]+)\s+(?P<verb>leaves|departs|"
-    r"arrives|lands|takes\s+off|boards|opens|closes|ends|finishes)\s+(?:now\s+|actually\s+)?(?:(?P<when>at\s+(?:\d{1,2}(?:[:.]\d\d)?\s?(?:[ap]\.?m\b)?|"
+    r"\s*(?:(?:so|and|but|well|actually),?\s+)*(?P<whose>the|my|our)\s+(?P<what>(?:[\w-]+\s+"
+    r"){0,3}?[\w-]+)\s+(?P<verb>leaves|departs|"
+    r"arrives|lands|takes\s+off|boards|opens|closes|ends|finishes)\s+(?:now\s+|actually\s+"
+    r")?(?:(?P<when>at\s+(?:\d{1,2}(?:[:.]\d\d)?\s?(?:[ap]\.?m\b)?|"
     r"noon|midnight|(?:half|quarter)\s+\w+\s+\w+))|from\s+(?P<gate>(?:platform|gate|track|terminal)\s+\w+))",
     re.IGNORECASE,
 )

@@ -1231,7 +1231,8 @@ _ENGAGEMENT_OFF = re.compile(
 )
 _NO_MORE = re.compile(
     r"\s*(?:so\s+|and\s+)?no\s+more\s+(?P<what>(?!of\b|than\b|questions|excuses|time|"
-    r"waiting)[\w -]{2,30}?)(?P<end>\s+(?:for\s+me|for\s+us|from\s+now\s+on)(?=\s*(?:$|[.,!;]))|,\s+(?=(?:i|we|i'm|i've)\b))",
+    r"waiting)[\w -]{2,30}?)(?P<end>"
+    r"\s+(?:for\s+me|for\s+us|from\s+now\s+on)(?=\s*(?:$|[.,!;]))|,\s+(?=(?:i|we|i'm|i've)\b))",
     re.IGNORECASE,
 )
 _BORN_BARE = re.compile(

@@ -27,7 +27,8 @@ RECURRENCE = re.compile(
     r"|\b(?:once|twice|three times|four times|five times|\d+ times|a few times|several times)\s+(?:a|"
     r"per)\s+(?:day|week|month|year)\b"
     rf"|\bevery\s+(?:few|couple\s+of|{COUNT_WORD}|\d+)\s+(?:days|nights|weeks|months|years)\b"
-    rf"|(?<!\w)(?:an?|a\s+few|several|some|{COUNT_WORD}|\d+(?:[.,]\d+)?(?:\s?(?:km|k|m|mg|ml))?)\s+(?!(?:day|bit|lot)\b)(?:[\w-]+\s+){{1,4}}?(?:a|per)\s+"
+    rf"|(?<!\w)(?:an?|a\s+few|several|some|{COUNT_WORD}|\d+(?:[.,]\d+)?(?:\s?(?:km|k|m|mg|ml))?)\s+(?!(?:day|"
+    rf"bit|lot)\b)(?:[\w-]+\s+){{1,4}}?(?:a|per)\s+"
     r"(?:day|night|week|month)\b"
     r"|\bon\s+(?:weekends|weekdays)\b|\bin the (?:mornings|evenings)\b|\b(?:weekly|daily|monthly|yearly|"
     r"annually|biweekly|fortnightly)\b",
@@ -275,7 +276,8 @@ def _called_off(clause: Clause, begin: int) -> Iterator[Statement]:
 
 
 _ROUTINE = re.compile(
-    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|"
+    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+"
+    r"(?:here|now|and)|"
     r"through|back\s+and)"
 )
 
@@ -429,6 +431,7 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
         "enjoy",
         "feel",
         "live",
+        "smoke",  # a state, however much
         "want",
         "need",
         "know",

@@ -96,7 +96,8 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
 
 # "Mikko is a forester now, did you know?" asks nothing. mine: a tag that asks for a yes where it is about others.
 _TAG = re.compile(
-    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+(?:that\s+)?to)\s+you|"
+    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+"
+    r"(?:that\s+)?to)\s+you|"
     r"you\s+know|can\s+you\s+believe\s+(?:it|that)|would\s+you\s+believe\s+it|believe\s+it\s+or\s+not|remember|"
     r"have\s+you\s+heard|you\s+see|crazy,?\s+(?:huh|right)|(?:isn't|how)\s+(?:that|it)\s+(?:great|crazy|funny|cool|sad|"
     r"amazing|wonderful)|(?P<mine>right|isn't\s+it|isn't\s+(?:she|he)|aren't\s+(?:I|they|we)|don't\s+(?:I|we|they)|"
@@ -181,6 +182,11 @@ _FICTION_WORDS = (
     "scene",
     "sentence",
     "monologue",
+    "scenario",
+    "exercise",
+    "role",
+    "you are a",
+    "you're a",
 )
 
 
@@ -419,9 +425,10 @@ class _Reader:
 
 _HAPPENINGS = (
     " off", "stole", "sold", "gone", "dead", "died", "drowned", "broke", "ran away", "no more ", " me ", "new ", "use ",
-    "total", "number", "favo", "took ", "home", "more ", "dissol", "disband", "fold", "wound", "shut", "closed", "ended",
-    "contin", "apart", "stopped", "no longer", "any", "end", " over", "leaves", "departs", "arrives", "lands", "takes",
-    "opens", "closes", "finish", "was ", "went ", "had ", "pressure", "normal", "fine", "under control", "boards",
+    "total", "number", "favo", "took ", "home", "more ", "dissol", "disband", "fold", "wound", "shut", "closed",
+    "ended", "contin", "apart", "stopped", "no longer", "any", "end", " over", "leaves", "departs", "arrives",
+    "lands", "takes", "opens", "closes", "finish", "was ", "went ", "had ", "pressure", "normal",
+    "fine", "under control", "boards",
 )  # fmt: skip
 _MAX_TAIL_WORDS = 16
 _FEW_WORDS = 3
