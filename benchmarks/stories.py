@@ -1,7 +1,8 @@
-"""`python -m benchmarks.stories [FOLDER]`: the share of stories that are remembered as a careful reader would, by kind.
+"""`python -m benchmarks.stories [FOLDER ...]`: the share of stories remembered as a careful reader would, by kind.
 
 Plays each story (tests/stories/harness.py) to a database of its own on the embedded PostgreSQL and Redis, in this
-process, without a language model. FOLDER holds *.json files of stories; the default is tests/stories/dev.
+process, without a language model. A FOLDER holds *.json files of stories; tests/stories/dev and tests/stories/second
+unless given.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Results = Sequence[tuple["Story", list["Failure"]]]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?", default=harness.DEV)
+    parser.add_argument("folder", type=Path, nargs="*", default=[harness.DEV, harness.SECOND])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--reasons", action="store_true", help="say of each story that failed which check, and why")
     parser.add_argument("--whole-sessions", action="store_true", help="post a session's messages in one add")
@@ -41,9 +42,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="stories whose kind/name contains this")
     parser.add_argument("--write-known", action="store_true", help="write the failing ones to docs/stories.md")
     args = parser.parse_args()
-    stories = [s for s in harness.load_stories(args.folder) if args.only in f"{s.kind}/{s.name}"]
+    stories = [s for folder in args.folder for s in harness.load_stories(folder) if args.only in f"{s.kind}/{s.name}"]
     if not stories:
-        raise SystemExit(f"no stories in {args.folder}/*.json" + (f" match {args.only!r}" if args.only else ""))
+        raise SystemExit(
+            f"no stories in {', '.join(map(str, args.folder))}" + (f" match {args.only!r}" if args.only else "")
+        )
     started = time.monotonic()
     results = play_all(stories, whole_sessions=args.whole_sessions, ideal=args.ideal)
     took_s = time.monotonic() - started

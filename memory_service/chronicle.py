@@ -257,6 +257,7 @@ def _to_said(row: Assertion) -> Said:
         confidence=row.confidence,
         standing=standing,
         by_hand=row.by_hand,
+        beside=not row.single and bool(row.attribute and is_single(row.attribute)),
     )
 
 

@@ -52,7 +52,8 @@ class Said:
     """One statement. key: its own, unlike any other's, and in the order in which it was learned.
 
     at: since when it holds; said_at: when it was said. dated: `at` was given by the statement. standing: a person's
-    word on whether it may end others. by_hand: it was written through the API.
+    word on whether it may end others. by_hand: it was written through the API. beside: it was said to hold as well, so
+    that it ends no other value of an attribute that has one at a time.
     """
 
     key: int
@@ -69,6 +70,7 @@ class Said:
     confidence: float = 1.0
     standing: Standing = "open"
     by_hand: bool = False
+    beside: bool = False
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ def _affected(line: Timeline, said: Said, *, single: bool, attribute: str) -> li
         return ends + (wrong or [s for s in holding if single and not same_value(s.value, said.value)])
     if said.corrects and not single:
         return ends + _just_said(holding, said)
-    if single and not _stands_beside(holding, said, refined=refined):
+    if single and not said.beside and not _stands_beside(holding, said, refined=refined):
         ends += [span for span in holding if not same_value(span.value, said.value, refined=refined)]
     return ends
 
@@ -290,7 +292,25 @@ def names(mention: str | None, value: str | None, *, loose: bool = True) -> bool
     loose: it may say more than the value does ("my dog Rex" of "a dog").
     """
     ours, theirs = _things(mention), _things(value)
+    if len(ours) == 1 and theirs & _KINDS.get(next(iter(ours)), frozenset()):
+        return True
     return bool(ours) and bool(theirs) and (ours <= theirs or (loose and theirs <= ours))
+
+
+# "No alcohol" means no whisky either. A kind that stands alone names all of its members.
+_KINDS = {
+    "alcohol": _word_set(
+        "beer wine whisky whiskey vodka gin rum cocktail champagne cider prosecco sherry tequila brandy"
+    ),
+    "meat": _word_set("beef pork chicken lamb steak bacon ham sausage turkey veal burger"),
+    "dairy": _word_set("milk cheese butter yoghurt yogurt cream"),
+    "caffeine": _word_set("coffee espresso tea cola"),
+    "seafood": _word_set("fish shrimp prawn crab lobster mussel oyster salmon tuna"),
+    "fish": _word_set("salmon tuna cod herring trout sushi"),
+    "sugar": _word_set("candy sweet chocolate dessert cake soda"),
+    "soda": _word_set("cola coke lemonade pepsi"),
+    "pasta": _word_set("spaghetti lasagne lasagna noodle"),
+}
 
 
 def _things(value: str | None) -> frozenset[str]:

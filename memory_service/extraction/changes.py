@@ -145,7 +145,9 @@ def employed(clause: Clause, begin: int, *, ended: bool = False, as_name: str | 
     text = clause.tell(rest[:upto])
     if where:
         # Each has a text of its own, since one may end without the other.
-        at = f"{clause.subject} {'worked' if ended else 'works'} at {_clean(where)}"
+        how = employer[0].split()[0].lower() if employer and not as_name else "at"
+        how = how if how in ("for", "with") else "at"
+        at = f"{clause.subject} {'worked' if ended else 'works'} {how} {_clean(where)}"
         split = role and clause.lemma == "work" and clause.form in ("present", "ing")
         yield state(
             clause, "works at", _clean(where), upto, polarity=polarity, confidence=0.9, text=at if split else text
@@ -237,17 +239,23 @@ def _started(clause: Clause) -> Iterator[Statement]:
         yield from _took_up(clause, re.match(r"\s*(?:to\s+|doing\s+)?", rest).end())  # type: ignore[union-attr]
 
 
+_TAKEN = re.compile(
+    r"\s*(?P<drug>(?!(?:lessons|classes|part|place|notes|pictures|photos|breaks|naps|care|singing|dancing|piano|guitar)\b)"
+    r"[a-z][\w-]{4,})"
+)
+
+
 def _took_up(clause: Clause, begin: int) -> Iterator[Statement]:
     """ "started playing the cello", "took up climbing": the habit holds from now on."""
     inner = as_present(clause, clause.rest[begin:], begin)
     if inner is not None and inner.lemma == "smoke":
         yield state(clause, "smokes", None, begin + 7, polarity="holds", confidence=0.85)
         return
-    if inner is not None and inner.lemma == "take" and (drug := re.match(r"\s*(?P<drug>[a-z][\w-]{4,})", inner.rest)):
-        if not re.match(r"(?:lessons|classes|part|place|notes|pictures|photos|breaks|naps|care)\b", drug["drug"]):
-            upto = inner.rest_start - clause.rest_start + drug.end()
-            yield state(clause, "takes", drug["drug"], upto, polarity="holds", confidence=0.8)
-            return
+    taken = _TAKEN.match(inner.rest) if inner is not None and inner.lemma == "take" else None
+    if inner is not None and taken is not None:
+        upto = inner.rest_start - clause.rest_start + taken.end()
+        yield state(clause, "takes", taken["drug"], upto, polarity="holds", confidence=0.8)
+        return
     if inner is not None:
         for found in (*read_change(inner), *read_state(inner)):
             if found.polarity == "holds" and not found.silent and found.value:
@@ -813,9 +821,17 @@ def _died(clause: Clause) -> Iterator[Statement]:
     begin = m.end() if m else 0
     upto = begin + _trailing_time(clause.rest[begin:])
     yield state(clause, "is", "dead", upto, polarity="holds", confidence=0.95)
-    if clause.owner and not clause.rest[upto:].strip(" .!,"):  # "Rex", "Ann's dog Rex": a pet is no longer had
+    if clause.owner and _DEATH_TOLD.match(clause.rest, upto):  # "Rex", "Ann's dog Rex": a pet is no longer had
         owner, _, value = clause.subject.rpartition("'s ")
         yield state(clause, "has", value, upto, polarity="ended", silent=True, subject=owner or clause.owner)
+
+
+# What may follow a death without saying that it was somebody else's: "Mora died last week, she was nineteen".
+_DEATH_TOLD = re.compile(
+    r"\s*(?:$|[.!,;]\s*(?:$|(?:he|she|it|they|aged|at|and|so|after|we|i|poor|only|which|rest|sadly)\b)|(?:at|aged|in|of|on|from|after|"
+    r"peacefully|suddenly|and|so)\b)",
+    re.IGNORECASE,
+)
 
 
 def _recovered(clause: Clause) -> Iterator[Statement]:

@@ -48,6 +48,7 @@ _BODY = re.compile(
     r"(?P<verb>[\w-]+)?",
     re.IGNORECASE,
 )
+_AS_WELL = re.compile(r"[^.,;!?]*\s(?:as well|too)\s*(?:[.!,]|$)", re.IGNORECASE)
 _KEEP = re.compile(r"\b(?:still|always|usually|often|mostly|mainly|now)\b", re.IGNORECASE)
 _NOT_ANY_MORE = re.compile(r"\b(?:any ?more|any longer)\b", re.IGNORECASE)
 _BE = frozenset({"'m", "m", "am", "'re", "are", "is", "aren't", "isn't"})
@@ -96,7 +97,8 @@ _SUBJECT = (
     rf"(?:(?P<us>(?:(?:my|our)\s(?:{_KIN_NOUN})|{_NAME}),?\s(?:{_NAME},?\s)?and\s(?:i|me)|"
     rf"me\sand\s[\w ]{{2,24}}?(?=\s[a-z]+ed\b))\b"
     rf"|(?P<i>i)(?=\b|'?m\b)|(?P<we>we)\b"
-    rf"|(?:my|our)\s(?P<kin1>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?),?\sand\s(?P<mate>(?:her\s|his\s)?(?:{_KIN_NOUN}\s)?{_NAME})"
+    rf"|(?:my|our)\s(?P<kin1>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?),?\sand\s(?P<mate>(?:her\s|"
+    rf"his\s)?(?:{_KIN_NOUN}\s)?{_NAME})"
     r"(?=\s)"
     rf"|(?:(?:my|our)\s|the\s(?=(?:twins|kids|children|baby)\b))(?:{KIN_PHRASE})(?=\s|'s\s|,\s)"
     rf"|(?:my|our)\s(?P<mykin>{_KIN_ADJECTIVE}{_KIN_NOUN}(?:\s{_NAME})?)'s\s"
@@ -106,7 +108,8 @@ _SUBJECT = (
     rf"|(?P<has>{_NAME}(?:'s\s{_KIN_NOUN})?)'s\s"
     r"|(?P<their>his|her|their)\s"
     rf"|(?P<appos>{_NAME}),\s(?:my|our)\s(?P<apposkin>{_KIN_ADJECTIVE}{_KIN_NOUN}),"
-    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|August|September|October|November|"
+    rf"|(?P<name>(?!(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?|January|February|March|April|May|June|July|"
+    rf"August|September|October|November|"
     rf"December)\b){_NAME})(?:\sand\s(?P<name2>{_NAME}))?(?=\s|'s\s|'re\s|,\s(?:who)\s))"
 )
 _FIRST = re.compile(rf"\s*[-*•\"(]?\s*{OPENER}(?P<lead>{_WHEN}){_SUBJECT}", re.IGNORECASE)
@@ -162,7 +165,7 @@ class Clause:
     keep: str = ""
     stand: bool = False  # "can't stand"
     owner: str = ""  # the speaker
-    also: bool = False
+    also: bool = False  # "as well": beside what else holds
 
     @property
     def subject(self) -> str:
@@ -248,7 +251,7 @@ def read_body(
         keep=keep[0].lower() if keep else "",
         stand=stand,
         owner=owner,
-        also="also" in said,
+        also="also" in said or bool(_AS_WELL.match(rest[:120])),
     )
 
 
@@ -357,8 +360,9 @@ def heads(plain: str, start: int, end: int, *, speaker: str, antecedent: Anteced
     first = start
     word = _FIRST_WORD.match(plain, start, end)
     nobody = word is None or (word[1].lower() in _NOBODY and not _SOMEBODY_YET.match(plain, start, end))
-    m = None if nobody else _FIRST.match(plain, start, end)
-    if m is None and not nobody and (bare := _BARE.match(plain, start, end)):
+    bare = None if nobody else _BARE.match(plain, start, end)
+    m = None if nobody or bare else _FIRST.match(plain, start, end)
+    if m is None and bare:
         yield Head(Who(speaker, speaker=True), bare.start("verb"), bare.start("verb"))
         start = bare.end()
     while True:

@@ -15,6 +15,7 @@ from .changes import employed
 from .clauses import Clause, as_present
 from .predicates import marriage, read_state
 from .statement import Statement, from_third, state
+from .types import Polarity
 from .values import value_of
 from .vocabulary import CONDITIONS, COUNT_WORD, DRINKS, KIN, PETS, THINGS, VEHICLES, words
 
@@ -585,11 +586,11 @@ def read_led(clause: Clause, recurrence: str) -> list[Statement]:
     found = []
     if clause.keep == "now" or re.match(r"\s*(?:now|these days|instead)\b", clause.rest[upto:]):
         found = list(_silent(clause, "does regularly", core.strip(), upto))
-    polarity = "ended" if clause.denied else "holds"
+    polarity: Polarity = "ended" if clause.denied else "holds"
     found.append(
         state(
             clause, "does regularly", f"{core.strip()} {recurrence}", upto, text=told, timeless=True, polarity=polarity
-        )  # type: ignore[arg-type]
+        )
     )
     return found
 
@@ -1218,8 +1219,8 @@ _NOW_FAVOURITE = re.compile(
 )
 _THING_GONE = re.compile(
     rf"\s*(?:(?:so|and|but|well|sadly|unfortunately),?\s+)*the\s+(?P<what>(?:[\w-]+\s+)?(?:{VEHICLES}|{PETS}|{THINGS}|phone|"
-    r"laptop|computer|tablet|(?-i:[A-Z]\w+)))\s+(?:(?:was|were|is|has\s+been|got|'s)\s+(?:just\s+|finally\s+|already\s+)?"
-    r"(?:sold|stolen|totalled|totaled|scrapped|dead|gone(?!\s+to)|destroyed)|died|broke\s+down\s+for\s+good|drowned|"
+    r"laptop|computer|tablet|(?-i:[A-Z]\w+(?=\s+(?:is|was|has\s+been|got)\s+(?:sold|stolen)))))\s+(?:(?:was|were|is|has\s+been|got|'s)\s+(?:just\s+|finally\s+|already\s+)?"
+    r"(?:sold(?!\s+out)|stolen|totalled|totaled|scrapped|dead|gone(?!\s+to)|destroyed)|died|broke\s+down\s+for\s+good|drowned|"
     r"ran\s+away|gave\s+up\s+the\s+ghost)\b",
     re.IGNORECASE,
 )
@@ -1230,8 +1231,8 @@ _ENGAGEMENT_OFF = re.compile(
 )
 _NO_MORE = re.compile(
     r"\s*(?:so\s+|and\s+)?no\s+more\s+(?P<what>(?!of\b|than\b|questions|excuses|time|"
-    r"waiting)[\w -]{2,30}?)\s+(?:for\s+me|"
-    r"for\s+us)?(?=\s*(?:$|[.,!;]))",
+    r"waiting)[\w -]{2,30}?)(?P<end>"
+    r"\s+(?:for\s+me|for\s+us|from\s+now\s+on)(?=\s*(?:$|[.,!;]))|,\s+(?=(?:i|we|i'm|i've)\b))",
     re.IGNORECASE,
 )
 _BORN_BARE = re.compile(
@@ -1295,8 +1296,12 @@ def read_happening(plain: str, start: int, end: int, speaker: str) -> list[State
         return [plan, replace(plan, attribute="marital status", value="engaged", silent=True)]
     if m := _NO_MORE.match(plain, start, end):
         text = f"{speaker} has given up {m['what']}"
-        ended = Statement(text, speaker, "practises", m["what"], m.start(), m.end(), 0.75, "ended")
-        return [ended, replace(ended, attribute="eats", silent=True), replace(ended, attribute="drinks", silent=True)]
+        end = m.start("end") if m["end"].startswith(",") else m.end()
+        ended = Statement(text, speaker, "practises", m["what"], m.start(), end, 0.75, "ended")
+        return [
+            ended,
+            *(replace(ended, attribute=a, silent=True) for a in ("eats", "drinks", "uses", "wears", "takes")),
+        ]
     if m := _REACH.match(plain, start, end):
         kind = "email" if "@" in m["datum"] else "phone number"
         return [

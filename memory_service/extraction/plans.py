@@ -13,7 +13,7 @@ from .statement import Statement, state
 from .types import Polarity
 from .values import value_of
 from .verbs import VERBS
-from .vocabulary import word_set
+from .vocabulary import COUNT_WORD, word_set
 
 _WEEKDAY = r"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 RECURRENCE = re.compile(
@@ -26,6 +26,10 @@ RECURRENCE = re.compile(
     rf"|\bon\s+{_WEEKDAY}s\b(?:\s+and\s+{_WEEKDAY}s\b)?|\b{_WEEKDAY}\s+(?:mornings|evenings|nights|afternoons)\b"
     r"|\b(?:once|twice|three times|four times|five times|\d+ times|a few times|several times)\s+(?:a|"
     r"per)\s+(?:day|week|month|year)\b"
+    rf"|\bevery\s+(?:few|couple\s+of|{COUNT_WORD}|\d+)\s+(?:days|nights|weeks|months|years)\b"
+    rf"|(?<!\w)(?:an?|a\s+few|several|some|{COUNT_WORD}|\d+(?:[.,]\d+)?(?:\s?(?:km|k|m|mg|ml))?)\s+(?!(?:day|"
+    rf"bit|lot)\b)(?:[\w-]+\s+){{1,4}}?(?:a|per)\s+"
+    r"(?:day|night|week|month)\b"
     r"|\bon\s+(?:weekends|weekdays)\b|\bin the (?:mornings|evenings)\b|\b(?:weekly|daily|monthly|yearly|"
     r"annually|biweekly|fortnightly)\b",
     re.IGNORECASE,
@@ -272,7 +276,8 @@ def _called_off(clause: Clause, begin: int) -> Iterator[Statement]:
 
 
 _ROUTINE = re.compile(
-    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+(?:here|now|and)|"
+    r"\s*(?:to\s+(?:be|bed|sleep|work|the\s+(?:gym|store|shop))\b(?!.*\b(?:tomorrow|next)\b)|well|on\s+"
+    r"(?:here|now|and)|"
     r"through|back\s+and)"
 )
 
@@ -426,6 +431,7 @@ def _recurring(clause: Clause, when: re.Match[str]) -> Iterator[Statement]:
         "enjoy",
         "feel",
         "live",
+        "smoke",  # a state, however much
         "want",
         "need",
         "know",

@@ -54,11 +54,13 @@ _ARTICLE = r"(?:an? |the )?"
 
 _BE = (
     _rule(rf"{_VERY}allergic to ", "is allergic to", 0.95),
+    _rule(r"(?=(?:lactose[- ]intolerant|coeliac|celiac)\b)", "is", 0.95, "short"),
     _rule(rf"{_ARTICLE}(?:now )?(?=(?:strict |lifelong |committed |fully |mostly )?{DIETS}\b)", "diet", 0.95, "diet"),
     _rule(r"(?:originally |actually )?from (?=(?-i:(?:the )?[A-Z]))", "from", 0.9, "place"),
     _rule(r"(?:currently |now |still )?(?:based|situated|settled) (?:in|near|at|out of) ", "lives in", 0.9, "place"),
     _rule(
-        rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| now|(?=\s*(?:[.,!;]|$|and\b|today\b))))",
+        rf"(?:already )?(?=(?:\d{{1,3}}|{COUNT_WORD})(?: years? old| yrs? old| (?:months?|weeks?|days?) old|"
+        rf" now|(?=\s*(?:[.,!;]|$|and\b|today\b|as of\b|since\b|at last\b|this (?:week|month)\b|already\b|again\b))))",
         "age",
         0.95,
         "age",
@@ -134,7 +136,12 @@ _BORN = (
 _HAVE = (
     _rule(rf"(?=(?:severe |chronic |mild |type \w+ |a bit of )?{CONDITIONS}(?!\w))", "suffers from", 0.9),
     _rule(
-        r"(?=an? (?:broken|sprained|torn|fractured|twisted|slipped|pulled) \w+|the flu|a cold\b|a fever|covid)",
+        r"(?=an? (?:broken|sprained|torn|fractured|twisted|slipped|pulled) \w+|the flu|covid|pneumonia|"
+        r"bronchitis|shingles|"
+        r"an? (?:(?!wife|husband|friend)[a-z-]+ ){0,2}(?:cough|cold|fever|flu|rash|infection|headache|"
+        r"migraine|toothache|sore throat|"
+        r"stomach ache|backache|earache|virus|concussion|hernia|ulcer|cramp|swollen \w+|runny nose|"
+        r"stiff neck)\b(?! (?:case|drink|beer|call)))",
         "suffers from",
         0.85,
     ),
@@ -225,7 +232,14 @@ _STATES: dict[str, tuple[Rule, ...]] = {
         _rule(
             r"(?=(?:the |a little |some |in |for |bass|drums|guitar|piano|violin|tennis|golf|chess|football|soccer|"
             r"basketball|baseball|hockey|rugby|cricket|volleyball|badminton|video|board|table|computer|cello|poker|"
-            r"squash|padel|bridge))",
+            r"squash|padel|bridge|(?!(?:well|hard|along|together|nice|fair|safe|dead|dumb|out|outside|games?|"
+            r"music|host|tricks?|"
+            r"catch|pretend|hooky|truant|around|alone|part|best|great|good|fine|too|very|really|so|much|more|"
+            r"less|it|that|this|"
+            r"with|on|at|by|to|up|down|like|and|or|all|only|most|never|now|there|here|home|tag|cupid)\b)"
+            r"[a-z-]{4,}(?: (?:polo|tennis|ball|hockey|frisbee))?\s*(?:[.,!;]|$|and\b|for\b|at\b|in\b|with\b|"
+            r"now\b|since\b|again\b|"
+            r"every\b|on\b|but\b)))",
             "plays",
             0.85,
             "noun",
@@ -282,7 +296,8 @@ def read_state(clause: Clause) -> list[Statement]:
 
 
 _AGE = re.compile(
-    rf"(?:\d{{1,3}}|{COUNT_WORD})(?:\s+and\s+a\s+half)?(?:\s+(?:years?|yrs?|months?)(?:\s+old)?)?\b", re.IGNORECASE
+    rf"(?:\d{{1,3}}|{COUNT_WORD})(?:\s+and\s+a\s+half)?(?:\s+(?:years?|yrs?|months?|weeks?|days?)(?:\s+old)?)?\b",
+    re.IGNORECASE,
 )
 
 

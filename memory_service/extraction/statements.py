@@ -16,6 +16,7 @@ from dataclasses import replace
 from .changes import read_change
 from .clauses import KIN_PHRASE, Antecedent, Clause, Head, Who, heads, is_no_name, kin_subject, read_body
 from .corrections import Correction, exchange, marker_end
+from .endings import engaged_to, listed, read_ending, read_event
 from .facts import read_everyday, read_line
 from .guards import FICTION, HYPOTHETICAL, JOKE, NAME_INTRO, QUESTION_START, REPORTED, SARCASM, SENTENCE, SURE_INTRO
 from .life import cut_instead, gave_way, read_ceased, read_happening, read_led, read_life, read_my_life, with_implied
@@ -90,12 +91,13 @@ def find_statements(text: str, *, speaker: str, before: str = "") -> list[Statem
                 new = [replace(s, end=sentence.end()) if s.end == max(n.end for n in new) else s for s in new]
             found += new
         reader.antecedent.moves_on(sentence[0])
-    return with_implied(found, speaker)
+    return with_implied(engaged_to(found, speaker), speaker)
 
 
 # "Mikko is a forester now, did you know?" asks nothing. mine: a tag that asks for a yes where it is about others.
 _TAG = re.compile(
-    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+(?:that\s+)?to)\s+you|"
+    r"(?:,|\s[–—-])\s*(?:(?:did|do)\s+(?:you|u)\s+know(?:\s+that)?|did\s+(?:I|i)\s+(?:tell|mention\s+"
+    r"(?:that\s+)?to)\s+you|"
     r"you\s+know|can\s+you\s+believe\s+(?:it|that)|would\s+you\s+believe\s+it|believe\s+it\s+or\s+not|remember|"
     r"have\s+you\s+heard|you\s+see|crazy,?\s+(?:huh|right)|(?:isn't|how)\s+(?:that|it)\s+(?:great|crazy|funny|cool|sad|"
     r"amazing|wonderful)|(?P<mine>right|isn't\s+it|isn't\s+(?:she|he)|aren't\s+(?:I|they|we)|don't\s+(?:I|we|they)|"
@@ -180,6 +182,11 @@ _FICTION_WORDS = (
     "scene",
     "sentence",
     "monologue",
+    "scenario",
+    "exercise",
+    "role",
+    "you are a",
+    "you're a",
 )
 
 
@@ -302,6 +309,8 @@ class _Reader:
         ):
             if found := read_happening(plain, start, end, self.speaker):
                 return found
+            if found := read_event(plain, start, end, self.speaker):
+                return found
             joint = _THEN.search(plain, start, end)
             if joint and (turned := self._turned_round(joint.end(), end)):
                 return [turned]
@@ -377,17 +386,15 @@ class _Reader:
         body = self.plain[head.body_start : end]
         if head.my:
             words = body.lstrip()
-            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
-            if own is None and (
-                news := read_my_life(
-                    words,
-                    head.start,
-                    head.body_start + len(body) - len(words),
-                    head.owner or self.speaker,
-                    self.speaker,
-                )
+            if news := read_my_life(
+                words,
+                head.start,
+                head.body_start + len(body) - len(words),
+                head.owner or self.speaker,
+                self.speaker,
             ):
                 return news, None
+            own = read_my(words, head.start, head.body_start + len(body) - len(words), head.owner or self.speaker)
             if own is None:
                 own = read_everyday(self.plain[head.start : end], head.start, self.speaker)
             if own and own.attribute == "name" and (mate := _MATE_OF.fullmatch(own.subject or "")):
@@ -418,7 +425,10 @@ class _Reader:
 
 _HAPPENINGS = (
     " off", "stole", "sold", "gone", "dead", "died", "drowned", "broke", "ran away", "no more ", " me ", "new ", "use ",
-    "total", "number", "favo", "took ", "home", "more ",
+    "total", "number", "favo", "took ", "home", "more ", "dissol", "disband", "fold", "wound", "shut", "closed",
+    "ended", "contin", "apart", "stopped", "no longer", "any", "end", " over", "leaves", "departs", "arrives",
+    "lands", "takes", "opens", "closes", "finish", "was ", "went ", "had ", "pressure", "normal",
+    "fine", "under control", "boards",
 )  # fmt: skip
 _MAX_TAIL_WORDS = 16
 _FEW_WORDS = 3
@@ -521,15 +531,22 @@ _IF_LATER = re.compile(r"\b(?:if|unless|in case)\b", re.IGNORECASE)
 def read_clause(clause: Clause) -> list[Statement]:
     """What one clause says: a change, something that recurs, a state, a plan or an event, in this order."""
     clause, instead = cut_instead(clause)
-    found = _read_uncut(clause)
+    found = [one for statement in _read_uncut(clause) for one in listed(statement)]
+    if clause.denied and (even := _NOT_EVEN.search(clause.rest[:200])):
+        found += [replace(s, value=even["what"], silent=True) for s in found if s.value]
     return [*gave_way(found, instead), *found] if instead else found
+
+
+_NOT_EVEN = re.compile(r"\bnot\s+even\s+(?:an?\s+|the\s+)?(?P<what>[\w' -]{2,30}?)(?=\s*(?:$|[.,!;]))", re.IGNORECASE)
 
 
 def _read_uncut(clause: Clause) -> list[Statement]:
     if clause.form == "future":
         return [] if _IF_LATER.search(clause.rest[:200]) else read_plan(clause)
-    if may_recur(clause.rest) and (regular := read_plan(clause)):
+    if may_recur(clause.rest) and RECURRENCE.search(clause.rest[:160]) and (regular := read_plan(clause)):
         return regular
+    if ending := read_ending(clause):
+        return ending
     return read_life(clause) or read_change(clause) or read_state(clause) or read_ceased(clause) or read_plan(clause)
 
 

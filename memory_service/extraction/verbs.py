@@ -15,6 +15,8 @@ _REGULAR = """
     welcome want need reserve schedule trade donate rehome tour explore host perform land accept name drop
     call live serve manage coach cycle jog dance paint garden cook bake knit surf ski
     return renovate support follow believe worship care identify
+    walk talk need fish hunt sail row skate foster sponsor brew decline reject refuse march camp
+    farm invest edit design compose tutor mentor pray meditate juggle crochet sculpt
     heal arrive replace swap upgrade postpone propose push end crash transfer sprain fracture exchange
 """
 _IRREGULAR = """

@@ -55,8 +55,8 @@ KIN = words(
     husband wife partner boyfriend girlfriend spouse fianc[eé]e? mother father mom mum dad parents
     sister sisters brother brothers siblings twins? son sons daughter daughters child children kids?
     baby\\sgirl baby\\sboy baby grandmother grandfather grandma grandpa grandparents grandson
-    granddaughter grandchildren grandkids aunt uncle cousins? niece nephew stepmother stepfather stepson stepdaughter godson
-    goddaughter family
+    granddaughter grandchildren grandkids aunt uncle cousins? niece nephew stepmother stepfather stepson stepdaughter
+    godson goddaughter family
     """
 )
 PETS = words(

@@ -231,7 +231,7 @@ STATEMENTS: list[tuple[str, list[tuple[str | None, str | None, str | None, str]]
     ("I no longer like opera", [("Ann", "likes", "opera", "ended")]),
     ("I prefer tea over coffee", [("Ann", "prefers", "tea", "holds")]),
     ("I have two cats", [("Ann", "has", "two cats", "holds")]),
-    ("We have a son and a daughter", [("Ann", "has", "a son and a daughter", "holds")]),
+    ("We have a son and a daughter", [("Ann", "has", "a son", "holds"), ("Ann", "has", "a daughter", "holds")]),
     ("I don't have a car", [("Ann", "has", "a car", "ended")]),
     ("I own a boat", [("Ann", "owns", "a boat", "holds")]),
     ("I've got a tortoise", [("Ann", "has", "a tortoise", "holds")]),

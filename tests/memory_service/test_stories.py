@@ -1,4 +1,4 @@
-"""The stories of tests/stories/dev, played to the local policy: whether memory changes its mind when people do."""
+"""The stories of tests/stories, played to the local policy: whether memory changes its mind when people do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.conftest import ApiClient
 from tests.stories import harness
 
 MIN_SHARE = 0.85
-STORIES = harness.load_stories(harness.DEV)
+STORIES = [*harness.load_stories(harness.DEV), *harness.load_stories(harness.SECOND)]
 KNOWN_FAILURES = read_known_failures()
 
 
