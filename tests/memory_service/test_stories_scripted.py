@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ApiClient
 from tests.stories import harness, scripted
 
-STORIES = harness.load_stories(harness.DEV)
+STORIES = [*harness.load_stories(harness.DEV), *harness.load_stories(harness.SECOND)]
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: f"{story.kind}/{story.name}")
