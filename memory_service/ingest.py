@@ -516,8 +516,10 @@ def _ask_llm(work: Work, sources: Sequence[SourceMessage], window: Sequence[Sour
     assert work.llm is not None  # the caller looked
     project = work.event.project
     asked = {
-        "custom_instructions": project.custom_instructions,
+        "custom_instructions": instructions_of(project),
         "custom_categories": project.custom_categories or categories.DEFAULT,
+        "includes": project.settings.get("inclusion_prompt") or "",
+        "excludes": project.settings.get("exclusion_prompt") or "",
     }
     wishes = {**asked, **{k: v for k, v in work.event.options.get("wishes", {}).items() if v}}
     summary = work.messages[0].session.summary if work.messages else ""
@@ -525,6 +527,13 @@ def _ask_llm(work: Work, sources: Sequence[SourceMessage], window: Sequence[Sour
         existing = _nearest_facts(work, sources)
         return policies.extract_add_only(work.llm, sources, summary=summary, window=window, existing=existing, **wishes)
     return extract_llm(work.llm, sources, summary=summary, window=window, **wishes)
+
+
+def instructions_of(project: Project) -> str:
+    """The project's, and those for memories of what the assistant said or did."""
+    of_agent = project.settings.get("agent_custom_instructions")
+    parts = [project.custom_instructions, f"For memories about the assistant: {of_agent}" if of_agent else ""]
+    return "\n".join(part for part in parts if part)
 
 
 def _nearest_facts(work: Work, sources: Sequence[SourceMessage]) -> list[policies.Neighbour]:

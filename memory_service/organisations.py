@@ -16,6 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from . import ranking
 from .errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
 from .forgetting import forget_scope
 from .locks import Kind, advisory_lock
@@ -25,6 +26,7 @@ from .models import (
     ExtractionPolicy,
     ImportJob,
     JobStatus,
+    LifecycleSettings,
     Membership,
     MemoryExport,
     Organisation,
@@ -133,6 +135,7 @@ def create_project(key: ApiKey, organisation: Organisation, data: Mapping[str, A
     try:
         with transaction.atomic():
             project.save(force_insert=True)
+            _apply_decay(project, settings)
             owners = organisation.memberships.filter(role=Membership.Role.OWNER)
             Membership.objects.bulk_create(
                 Membership(project=project, user_id=one.user_id, role=Membership.Role.OWNER) for one in owners
@@ -241,6 +244,7 @@ KEPT: dict[str, Callable[[str, Any], Any]] = {
     "exclusion_prompt": _text(MAX_INSTRUCTIONS_CHARS),
 }
 SETTINGS = (*COLUMNS, *KEPT)
+HALF_LIFE_DAYS = 30.0  # of a project that wants decay and does not say how fast
 IGNORED = ("org_id", "project_id")  # the official client sends them along; the path says which project it is
 
 
@@ -262,6 +266,7 @@ def change_settings(project: Project, data: Mapping[str, Any], *, save: bool = T
             _assign(project, checked)
             project.updated_at = timezone.now()
             project.save()
+            _apply_decay(project, checked)
     except IntegrityError as exc:
         raise _name_is_taken(exc, str(checked.get("name"))) from exc
     return project
@@ -272,6 +277,19 @@ def _assign(project: Project, checked: Mapping[str, Any]) -> None:
         if name in COLUMNS:
             setattr(project, name, value)
     project.settings = {**project.settings, **{k: v for k, v in checked.items() if k in KEPT}}
+    if "enable_graph" in checked:
+        project.enable_graph = bool(checked["enable_graph"])
+
+
+def _apply_decay(project: Project, checked: Mapping[str, Any]) -> None:
+    """On: with the usual half-life, unless the project has one of its own. Null and false turn it off."""
+    if "decay" not in checked:
+        return
+    own = LifecycleSettings.objects.filter(project=project, decay_half_life_days__isnull=False)
+    if not checked["decay"]:
+        ranking.set_decay(project, None)
+    elif not own.exists():
+        ranking.set_decay(project, HALF_LIFE_DAYS)
 
 
 # Members

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 
-from memory_service import organisations, platform_tasks
+from memory_service import organisations, platform_tasks, ranking
 from memory_service.locks import Kind, advisory_lock
 from memory_service.models import (
     ApiKey,
@@ -149,10 +149,19 @@ def test_it_keeps_and_returns_every_setting(client: ApiClient, project: Project)
     project.refresh_from_db()
     assert project.custom_instructions == given["custom_instructions"]  # what extraction reads
     assert project.extraction_policy == "local"
+    assert project.enable_graph is True
+    assert ranking.load_effects(project, []).half_life_days is None
     assert client.get(f"{own(project)}?fields=name&fields=decay").json == {"name": "Moving", "decay": False}
     assert client.get(f"{own(project)}?fields=name,version").json == {"name": "Moving", "version": "v3"}
     assert patch(client, own(project), {"decay": None, "custom_instructions": None}).status == 200
     read = client.get(own(project)).json
+    assert patch(client, own(project), {"decay": True}).status == 200
+    assert ranking.load_effects(project, []).half_life_days == organisations.HALF_LIFE_DAYS
+    ranking.set_decay(project, 7)
+    assert patch(client, own(project), {"decay": True}).status == 200
+    assert ranking.load_effects(project, []).half_life_days == 7  # its own stays
+    assert patch(client, own(project), {"decay": None}).status == 200
+    assert ranking.load_effects(project, []).half_life_days is None
     assert read["decay"] is None and read["custom_instructions"] is None and read["memory_depth"] == "deep"
 
 
