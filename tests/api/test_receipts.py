@@ -71,7 +71,7 @@ def test_it_shows_nothing_to_another_project(client: ApiClient, stranger: ApiCli
     assert len(hashes) == 2, "the same name must not be recognised across projects"
 
 
-def test_it_needs_a_key() -> None:
+def test_it_needs_a_key(db: None) -> None:
     assert ApiClient(None).get(ADDRESS).status == 401
 
 

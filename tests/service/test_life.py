@@ -72,7 +72,7 @@ def test_it_builds_a_tree_in_the_background(service: Service, mem0: MemoryClient
     [session] = service.call("GET", "/v1/sessions/", user_id=USER).json["results"]
     path = f"/v1/sessions/{session['id']}/summary/"
     assert service.call("POST", path, {}).status == 200
-    found = until(lambda: service.call("GET", path).json, lambda one: bool(one["root"]))
+    found = until(lambda: service.call("GET", path).json, lambda one: bool(one["root"] and one["summary"]))
     assert "walnuts" in found["summary"] and found["summarised_messages"] == len(TEXTS)
 
 
