@@ -35,8 +35,7 @@ from .models import (
     hash_text,
 )
 from .models.conversation import MAX_NAME_CHARS
-from .models.memory import POSITIONS_PER_MESSAGE
-from .storage import prepare, rewrite_index, write_index
+from .storage import new_memory, prepare, rewrite_index, turn_position, write_index
 from .timeline import Said, Span, Timeline, content, fold, names, same_value, subject_key
 
 MAX_REMEMBERED_KEYS = 1000  # of statements that a correction without a subject may mean, newest first
@@ -141,10 +140,12 @@ def _name_subjects(scope: Scope, rows: Sequence[Assertion]) -> None:
     bare = {key for key in keys if " " not in key}
     kin = {key for key in keys if " " in key and "'s " in key}
     bare_of_kin = {key.rsplit(" ", 1)[1] for key in kin}
-    speakers = _speakers(scope, bare | bare_of_kin)
-    known = _known(scope, keys | bare_of_kin) | speakers
+    stated, introduced = _known(scope, keys | bare_of_kin), _introductions(scope, rows)
+    # It reads the names in all the scope's messages, so not of those who are known: most speak of themselves.
+    speakers = _speakers(scope, (bare - stated) | bare_of_kin | (introduced & bare))
+    known = stated | speakers
+    introduced -= speakers
     fuller = _fuller(scope, (bare - known) | bare_of_kin)
-    introduced = _introductions(scope, rows) - speakers
     for row in rows:
         longer = fuller.get(row.subject_key, set())
         name = row.subject_key.rsplit(" ", 1)[-1]
@@ -385,40 +386,29 @@ class _Folding:
         candidate = statement.candidate if statement else _to_candidate(row)
         message = self.messages.get(row.message_id or 0)
         assert message is not None  # only what is written by hand has none, and it has a memory
-        position = None
         turn = next((s for s in map(self.statements.get, (s.key for s in span.said)) if s and s.candidate.turn), None)
-        if turn is not None:
-            position = turn.message.seq * POSITIONS_PER_MESSAGE + min(turn.candidate.part, POSITIONS_PER_MESSAGE - 1)
-        memory = Memory(
-            project_id=self.scope.project_id,
-            scope=self.scope,
-            session=message.session,
-            user_id=self.scope.user_id,
-            agent_id=self.scope.agent_id,
-            app_id=self.scope.app_id,
-            run_id=message.session.run_id,
+        memory = new_memory(
+            message,
+            self.scope,
+            self.options,
+            at=self.now,
+            text=row.text,
             kind="semantic",
             state=MemoryState.LIVE if span.ended_by is None else MemoryState.SUPERSEDED,
-            text=row.text,
-            text_hash=hash_text(row.text),
             speaker=(candidate.speaker or message.name or "")[:MAX_NAME_CHARS] or None,
-            position=position,
+            position=turn_position(turn.message, turn.candidate.part) if turn else None,
             subject=row.subject,
             attribute=row.attribute,
             value=row.value,
             confidence=row.confidence,
-            metadata=self.options.get("metadata") or {},
             categories=list(candidate.categories),
-            immutable=bool(self.options.get("immutable")),
-            expiration_date=self.options.get("expiration_date"),
             said_at=row.said_at,
             valid_at=self._valid_at(span),
             invalid_at=span.end,
-            created_at=self.now,
             updated_at=row.said_at,
             expired_at=self.now if span.ended_by is not None else None,
         )
-        return prepare(memory), candidate
+        return memory, candidate
 
     def _valid_at(self, span: Span) -> datetime:
         first = self.rows[span.said[0].key]
@@ -612,10 +602,6 @@ def refold(scope: Scope, keys: Iterable[Key], *, reason: str = "", event: Event 
     folding.reason = reason
     folding.run(_load(scope, keys))
     return folding.changes
-
-
-def keys_of(memory: Memory) -> set[Key]:
-    return set(Assertion.objects.filter(memory=memory).values_list("subject_key", "attribute"))
 
 
 def rewritten(memory: Memory, old_text: str) -> None:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from . import chronicle, knowledge, policies, timeline
 from .embedding import Vectors, embed_texts, serving_profile, to_literal
-from .extraction.types import Candidate, Usage
+from .extraction.types import Candidate
 from .llm import LLMConfig
 from .models import (
     Event,
@@ -31,9 +31,8 @@ from .models import (
     hash_text,
 )
 from .models.conversation import MAX_NAME_CHARS
-from .models.memory import POSITIONS_PER_MESSAGE
 from .policies import Decision, Neighbour
-from .storage import prepare, write_index
+from .storage import new_memory, turn_position, write_index
 
 NUM_NEIGHBOURS = 10  # s of the Mem0 paper, section 2.1
 
@@ -53,7 +52,6 @@ class Plan:
     """One decision for each candidate, in order. seen: the text of every memory that they were compared with."""
 
     decisions: list[Decision]
-    usage: list[Usage]
     seen: dict[int, str]
 
 
@@ -75,20 +73,20 @@ def decide(
     ]
     seen = {near.memory_id: near.text for nearby in neighbours for near in nearby}
     if policy == "two_phase" and llm is not None:
-        return Plan(*_decide_two_phase(llm, candidates, neighbours), seen)
-    return Plan(policies.decide_local(candidates, neighbours, policy=policy), [], seen)
+        return Plan(_decide_two_phase(llm, candidates, neighbours), seen)
+    return Plan(policies.decide_local(candidates, neighbours, policy=policy), seen)
 
 
 def _decide_two_phase(
     llm: LLMConfig, candidates: Sequence[Candidate], neighbours: Sequence[Sequence[Neighbour]]
-) -> tuple[list[Decision], list[Usage]]:
+) -> list[Decision]:
     """The model judges facts; what was said stays as it was said."""
     facts = [i for i, candidate in enumerate(candidates) if candidate.kind != "episodic"]
     decisions = policies.decide_local(candidates, neighbours, policy="two_phase")
-    judged, usage = policies.decide_two_phase(llm, [candidates[i] for i in facts], [neighbours[i] for i in facts])
+    judged, _ = policies.decide_two_phase(llm, [candidates[i] for i in facts], [neighbours[i] for i in facts])
     for i, decision in zip(facts, judged, strict=True):
         decisions[i] = decision
-    return decisions, usage
+    return decisions
 
 
 def find_neighbours(scope: Scope, vector: np.ndarray[Any, Any], *, with_deleted: bool = False) -> list[Neighbour]:
@@ -233,36 +231,24 @@ class _Writer:
     def build(self, candidate: Candidate) -> Memory:
         message = self._message(candidate)
         source = message or self._any_message()
-        position = None
-        if candidate.kind == "episodic" and message:
-            position = message.seq * POSITIONS_PER_MESSAGE + min(candidate.part, POSITIONS_PER_MESSAGE - 1)
-        return prepare(
-            Memory(
-                project_id=self.event.project_id,
-                scope=self.scope,
-                session=source.session,
-                user_id=self.scope.user_id,
-                agent_id=self.scope.agent_id,
-                app_id=self.scope.app_id,
-                run_id=source.session.run_id,
-                kind=candidate.kind,
-                text=candidate.text,
-                text_hash=hash_text(candidate.text),
-                speaker=(candidate.speaker or "")[:MAX_NAME_CHARS] or None,
-                position=position,
-                subject=candidate.subject,
-                attribute=candidate.attribute,
-                value=candidate.value,
-                confidence=candidate.confidence,
-                metadata=self.options.get("metadata") or {},
-                categories=list(candidate.categories),
-                immutable=bool(self.options.get("immutable")),
-                expiration_date=self.options.get("expiration_date"),
-                said_at=source.said_at,
-                valid_at=candidate.valid_at or source.said_at,
-                created_at=self.now,
-                updated_at=source.said_at,
-            )
+        is_turn = candidate.kind == "episodic" and message is not None
+        return new_memory(
+            source,
+            self.scope,
+            self.options,
+            at=self.now,
+            text=candidate.text,
+            kind=candidate.kind,
+            speaker=(candidate.speaker or "")[:MAX_NAME_CHARS] or None,
+            position=turn_position(source, candidate.part) if is_turn else None,
+            subject=candidate.subject,
+            attribute=candidate.attribute,
+            value=candidate.value,
+            confidence=candidate.confidence,
+            categories=list(candidate.categories),
+            said_at=source.said_at,
+            valid_at=candidate.valid_at or source.said_at,
+            updated_at=source.said_at,
         )
 
     def _add(self, added: Sequence[tuple[Memory, Candidate]], vectors: Vectors) -> None:
@@ -274,12 +260,11 @@ class _Writer:
 
     def _update(self, target: Memory, decision: Decision) -> None:
         """The id stays, the text changes; the old text stands in the revision."""
-        old_text, target.text = target.text, decision.text or decision.candidate.text
-        clash = Memory.objects.live().filter(scope=self.scope, run_id=target.run_id, text_hash=hash_text(target.text))
-        if old_text == target.text or clash.exclude(pk=target.pk).exists():
-            target.text = old_text
+        old_text, text = target.text, decision.text or decision.candidate.text
+        clash = Memory.objects.live().filter(scope=self.scope, run_id=target.run_id, text_hash=hash_text(text))
+        if old_text == text or clash.exclude(pk=target.pk).exists():
             return
-        chronicle.reword(target, target.text, embed_texts([target.text]), at=self.now)
+        chronicle.reword(target, text, embed_texts([text]), at=self.now)
         self.known.pop((target.run_id, hash_text(old_text)), None)
         self.known[target.run_id, target.text_hash] = target
         self._revise(target, "UPDATE", old_text, target.text, decision)

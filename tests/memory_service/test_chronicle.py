@@ -284,7 +284,7 @@ def test_a_statement_of_a_model_that_is_unsure_waits_as_well(project: Project) -
     work = ingest.load(event)
     candidate = Candidate("The shop opens at ten", "semantic", (Grounding(work.messages[0].pk, 0, 5),))
     decision = Decision("INVALIDATE", candidate, target.pk, None, "other hours", "two_phase", 0.3)
-    plan = consolidation.Plan([decision], [], {target.pk: target.text})
+    plan = consolidation.Plan([decision], {target.pk: target.text})
     consolidation.apply(event, plan, embed_texts([candidate.text]), work.messages)
     assert len(facts(project)) == 2
     editing.decide_review(project, Review.objects.get().public_id, accept=True)

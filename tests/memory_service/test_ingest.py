@@ -207,7 +207,7 @@ def test_it_adds_what_was_to_change_a_memory_that_is_gone_by_then(project: Proje
         for candidate in work.candidates
     ]
     Memory.objects.filter(pk=known.pk).update(state="deleted")
-    consolidation.apply(event, Plan(decisions, [], {known.pk: known.text}), work.vectors, work.messages)
+    consolidation.apply(event, Plan(decisions, {known.pk: known.text}), work.vectors, work.messages)
     assert Memory.objects.live().filter(kind="semantic", run_id="later").exists()
     assert Memory.objects.get(pk=known.pk).state == "deleted"
 
