@@ -13,7 +13,19 @@ from .predicates import marriage, read_state, without_article
 from .statement import Statement, state
 from .types import Polarity
 from .values import is_named, value_of
-from .vocabulary import COUNT_WORD, DIETS, DRINKS, KIN, NATIONALITIES, OCCUPATIONS, PETS, THINGS, VEHICLES, word_set
+from .vocabulary import (
+    COUNT_WORD,
+    DIETS,
+    DRINKS,
+    HABITS,
+    KIN,
+    NATIONALITIES,
+    OCCUPATIONS,
+    PETS,
+    THINGS,
+    VEHICLES,
+    word_set,
+)
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
@@ -292,20 +304,7 @@ def _gave_up(clause: Clause, begin: int) -> Iterator[Statement]:
 
 def _habit(inner: Clause) -> Iterator[Statement]:
     """What a habit's verb says of itself, also where it would be too little to remember ("drinks coffee")."""
-    attribute = {
-        "eat": "eats",
-        "drink": "drinks",
-        "smoke": "smokes",
-        "play": "plays",
-        "watch": "watches",
-        "use": "uses",
-        "drive": "drives",
-        "collect": "collects",
-        "practise": "practises",
-        "practice": "practises",
-        "learn": "is learning",
-        "take": "takes",
-    }.get(inner.lemma)
+    attribute = HABITS.get(inner.lemma)
     if attribute:
         value = value_of(inner.rest, "habit")
         if value is not None:

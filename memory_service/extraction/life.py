@@ -17,7 +17,7 @@ from .predicates import marriage, read_state
 from .statement import Statement, from_third, state
 from .types import Polarity
 from .values import value_of
-from .vocabulary import CONDITIONS, COUNT_WORD, DRINKS, KIN, PETS, THINGS, VEHICLES, words
+from .vocabulary import CONDITIONS, COUNT_WORD, DRINKS, HABITS, KIN, PETS, THINGS, VEHICLES, words
 
 Reader = Callable[[Clause], Iterator[Statement]]
 
@@ -825,28 +825,12 @@ def _went(clause: Clause) -> Iterator[Statement]:
 # Things and habits that give way
 
 
-_HABITS = {
-    "eat": "eats",
-    "drink": "drinks",
-    "smoke": "smokes",
-    "play": "plays",
-    "watch": "watches",
-    "use": "uses",
-    "drive": "drives",
-    "collect": "collects",
-    "practise": "practises",
-    "practice": "practises",
-    "learn": "is learning",
-    "take": "takes",
-}
-
-
 def habit_of(clause: Clause) -> tuple[str, str, int] | None:
     """Attribute, value and length in the rest of the habit that a clause names, whatever its tense."""
     value = value_of(clause.rest, "habit")
     if value is None:
         return None
-    attribute = _HABITS.get(clause.lemma)
+    attribute = HABITS.get(clause.lemma)
     if attribute and value.strip():
         return attribute, value.strip(), len(value)
     return "does regularly", f"{clause.lemma} {value.strip()}".strip(), len(value)

@@ -146,10 +146,6 @@ def _is_short(value: str) -> bool:
     return len(value.split()) <= 4 and _is_noun(value)
 
 
-def _is_age(value: str) -> bool:
-    return bool(re.match(r"\d{1,3} years? old", value)) and len(value.split()) <= 4
-
-
 def _is_food(value: str) -> bool:
     if value.lower() == "everything":
         return True

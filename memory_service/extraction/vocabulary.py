@@ -119,3 +119,18 @@ NOT_SELF_NAMES = NOT_PEOPLE | word_set("""
     really excited tired busy home single married vegan vegetarian thanks hi hello hey also in on at
     from with going alright available confused bored hungry awesome
     """)
+# The attribute that a habit of this verb is kept under.
+HABITS = {
+    "eat": "eats",
+    "drink": "drinks",
+    "smoke": "smokes",
+    "play": "plays",
+    "watch": "watches",
+    "use": "uses",
+    "drive": "drives",
+    "collect": "collects",
+    "practise": "practises",
+    "practice": "practises",
+    "learn": "is learning",
+    "take": "takes",
+}

@@ -15,8 +15,8 @@ from django.db.models import Q
 
 from graph.resolution import Mention, name_tokens, normalise_name
 
-from ..errors import LLMError, LLMMalformed
-from ..extraction.types import Candidate, Usage
+from ..errors import LLMError
+from ..extraction.types import Candidate
 from ..llm import LLMConfig, complete_structured
 from ..models import Event, Memory, MemorySource, Relation, Scope, hash_text
 from ..prompts.relations import (
@@ -39,7 +39,6 @@ class Asked:
 
     triplets: list[tuple[Triplet, Candidate]] = field(default_factory=list)
     obsolete: list[tuple[int, Candidate]] = field(default_factory=list)
-    usage: list[Usage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
@@ -59,8 +58,6 @@ def ask_relations(event: Event, candidates: Sequence[Candidate], llm: LLMConfig)
         _ask_for_relations(event.scope, shown, llm, asked)
         _ask_for_conflicts(event.scope, llm, asked)
     except LLMError as exc:
-        if isinstance(exc, LLMMalformed):
-            asked.usage.extend(exc.usage)  # it was of no use, and costs all the same
         kept = "its relations stand, and none was closed" if asked.triplets else "the patterns' relations stand"
         asked.notes.append(f"The language model gave no usable answer about the graph ({exc}); {kept}.")
     return asked
@@ -74,8 +71,7 @@ def _worth_asking(candidates: Sequence[Candidate]) -> list[Candidate]:
 def _ask_for_relations(scope: Scope, shown: Sequence[Candidate], llm: LLMConfig, asked: Asked) -> None:
     own = self_name(scope) or "User"
     prompt = relations_prompt([candidate.text for candidate in shown], self_name=own)
-    answer, usage = complete_structured(llm, prompt, StatedRelations, purpose="relations")
-    asked.usage.extend(usage)
+    answer, _ = complete_structured(llm, prompt, StatedRelations, purpose="relations")
     seen: set[tuple[str, str, str, int]] = set()
     for stated in answer.relations:
         found = _believe(stated, shown, own)
@@ -121,8 +117,7 @@ def _ask_for_conflicts(scope: Scope, llm: LLMConfig, asked: Asked) -> None:
         return
     new = [(triplet.text, candidate.valid_at) for triplet, candidate in asked.triplets]
     prompt = conflicts_prompt([(same[0].text, same[0].valid_at) for same in known], new)
-    answer, usage = complete_structured(llm, prompt, ObsoleteRelations, purpose="relation_conflicts")
-    asked.usage.extend(usage)
+    answer, _ = complete_structured(llm, prompt, ObsoleteRelations, purpose="relation_conflicts")
     for one in answer.obsolete:
         if not (1 <= one.edge <= len(known) and 1 <= one.by <= len(new)):
             asked.notes.append(f"relation {one.edge} was not closed by {one.by}: the model was not shown both")
