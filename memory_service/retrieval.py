@@ -70,6 +70,7 @@ class SearchRequest:
     show_expired: bool = False
     keyword_search: bool = True  # false: by meaning alone
     moment: Moment = NOW
+    without: frozenset[str] = frozenset()  # names of STAGES to leave out: what each is worth
 
 
 @dataclass(frozen=True, slots=True)
