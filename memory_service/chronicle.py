@@ -589,7 +589,7 @@ def reword(memory: Memory, text: str, vectors: Vectors, *, at: datetime) -> None
     memory.text_hash = hash_text(memory.text)
     memory.text_version += 1
     memory.updated_at = at
-    memory.save(update_fields=["text", "text_hash", "text_version", "num_terms", "updated_at"])
+    memory.save(update_fields=["text", "text_hash", "text_version", "num_terms", "traits", "updated_at"])
     rewrite_index(memory, vectors)
 
 

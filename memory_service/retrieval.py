@@ -1,16 +1,19 @@
 """A question -> ranked memories, as a chain of stages.
 
     documents   what the filter lets through, chosen in the database before anything is scored
-    words       BM25 over the stems of just those documents
-    meaning     cosine of the embeddings: exact for up to EXACT_LIMIT documents, through HNSW above
-    neighbours  both again over each turn with the turn before and after it: an answer stands beside its question
-    fuse        the mean of the four, each on a scale from 0 to 1
+    question    whom it names, what kind of answer it asks for, which time it speaks of (questions.py, timeexpr.py)
+    signals     words (BM25) and meaning (cosine: exact up to EXACT_LIMIT documents, through HNSW above), each of the
+                text, of the turns around it and of its session; who said it; statement, reply, kind of answer
+                (signals.py)
+    feedback    where it is asked for: the words of the best texts of a first pass (pseudo-relevance feedback)
+    graph       where it is asked for: a walk over the knowledge graph from what the question names
+    fuse        one score from 0 to 1 (fusion.py)
     life        feedback and decay, where there are any (ranking.py)
     dedupe      of a turn and a fact drawn from it the worse goes behind those that bring something new
     pending     messages that are accepted but not yet processed, found by their words
 
-Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so
-that `threshold` means the same for every question.
+Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so that
+`threshold` means the same for every question.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import numpy as np
@@ -31,14 +34,18 @@ from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from . import caches, lexical, ranking
+from . import caches, fusion, lexical, questions, ranking, signals, traits
 from .embedding import Vectors, embed_query, serving_profile, to_literal
 from .filters import Filter, scope_condition, to_message_q, to_q
-from .models import Event, Memory, MemorySource, Message, Project, Scope
+from .fusion import Fusion
+from .knowledge import walking
+from .models import Event, Memory, MemorySource, Message, Posting, Project, Scope
 from .models.change import versions_of
 from .models.memory import POSITIONS_PER_MESSAGE
 from .moments import NOW, Moment, holding, texts_known_at
 from .search_cache import MAX_SCOPES, Documents, Entry, Ids, SearchCache, fill_vectors
+from .timeexpr import find_time_expressions
+from .windows import Windows
 
 EXACT_LIMIT = 20_000  # documents: below it a full scan takes no longer than the index and misses nothing
 FEW_DOCUMENTS = 2_000  # below it their vectors are fetched by id, above it by scope
@@ -50,13 +57,32 @@ MAX_PENDING = 500  # unprocessed messages looked at, newest first
 
 _beside = ThreadPoolExecutor(4, thread_name_prefix="embed-query")
 
-SIGNALS = ("semantic", "bm25", "neighbour_semantic", "neighbour_bm25")
+# What can be left out, and the signals that are gone then.
+STAGES: dict[str, frozenset[str]] = {
+    "words": frozenset({"bm25", "neighbour_bm25", "around_bm25", "before_bm25", "session_bm25", "coverage"}),
+    "meaning": frozenset({"semantic", "neighbour_semantic", "around_semantic", "session_semantic"}),
+    "neighbours": frozenset(
+        {"neighbour_bm25", "around_bm25", "before_bm25", "coverage", "neighbour_semantic", "around_semantic"}
+    ),
+    "session": frozenset({"session_bm25", "session_semantic"}),
+    "speaker": frozenset({"speaker"}),
+    "statement": frozenset({"statement"}),
+    "reply": frozenset({"reply"}),
+    "answer_kind": frozenset({"answer_kind"}),
+    "length": frozenset({"length"}),
+    "feedback": frozenset({"feedback"}),
+    "graph": frozenset({"graph"}),
+    "time": frozenset({"time"}),
+    "dedupe": frozenset(),
+}
+
+Expand = Literal["none", "feedback"]
 
 Scores = NDArray[np.float64]
 
-# Two numbers for five: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
+# Three numbers for six: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
 TERMS_BITS, TEXT_VERSION_BITS, POSITION_BITS = 16, 11, 36
-DOCUMENT = np.dtype([("id_version_terms", ">i8"), ("session_position", ">i8")])
+DOCUMENT = np.dtype([("id_version_terms", ">i8"), ("session_position", ">i8"), ("traits", ">i8")])
 POSTING = np.dtype([("id", ">i8"), ("tf", ">i2")])
 SIMILARITY = np.dtype([("id", ">i8"), ("value", ">f4")])
 
@@ -70,6 +96,10 @@ class SearchRequest:
     show_expired: bool = False
     keyword_search: bool = True  # false: by meaning alone
     moment: Moment = NOW
+    fusion: Fusion = "learned"
+    expand: Expand = "none"
+    walk: bool = False  # over the graph, from what the question names
+    reference_date: datetime | None = None  # the day on which "last year" is said; None: today
     without: frozenset[str] = frozenset()  # names of STAGES to leave out: what each is worth
 
 
@@ -88,13 +118,22 @@ class Source:
 
 @dataclass(slots=True)
 class Hit:
-    """A memory, or a message that is not processed yet, with its score and the parts of it."""
+    """A memory, or a message that is not processed yet, with its score and the parts of it.
+
+    breakdown: each signal, as it was. contributions: what each added to the score's logit, where it was learned.
+    """
 
     score: float
     breakdown: dict[str, float]
+    contributions: dict[str, float] = field(default_factory=dict)
     memory: Memory | None = None
     message: Message | None = None
     sources: list[Source] = field(default_factory=list)
+
+    @property
+    def similarity(self) -> float:
+        """The mean of the basic signals, 0 to 1: how near it is to the question, whatever else is near."""
+        return float(np.mean([self.breakdown.get(name, 0.0) for name in signals.BASIC]))
 
 
 def search(project: Project, request: SearchRequest) -> list[Hit]:
@@ -103,12 +142,13 @@ def search(project: Project, request: SearchRequest) -> list[Hit]:
     scope_ids = find_scopes(project, request.filter)
     passing = compile_passing(project, scope_ids, request)
     known = find_documents(passing, scope_ids)
-    query_terms = sorted(set(lexical.terms(request.query))) if request.keyword_search else []
+    speaker_aware = request.fusion == "learned" and "speaker" not in request.without
+    question = questions.read(request.query, known.documents.traits, speaker_aware=speaker_aware)
     ranked: list[Hit] = []
     if passing and len(known.documents.ids):
-        signals = score_documents(known, scope_ids, passing, vector, query_terms)
-        ranked = rank(known.documents, signals, request, ranking.load_effects(project, scope_ids))
-    pending = search_pending(scope_ids, request, query_terms)
+        scored = score_documents(known, scope_ids, passing, vector, question, request)
+        ranked = rank(known.documents, scored, request, ranking.load_effects(project, scope_ids))
+    pending = search_pending(scope_ids, request, question.terms)
     return merge(ranked, pending, request.top_k)
 
 
@@ -138,7 +178,8 @@ class Passing:
 def compile_passing(project: Project, scope_ids: Sequence[int], request: SearchRequest) -> Passing | None:
     """None where the filter lets nothing through, as `in` of an empty list does."""
     memories = memories_passing(project, request.filter, show_expired=request.show_expired, moment=request.moment)
-    rows = memories.filter(scope_id__in=scope_ids).values("id", "session_id", "position", "num_terms", "text_version")
+    columns = ("id", "session_id", "position", "num_terms", "text_version", "traits")
+    rows = memories.filter(scope_id__in=scope_ids).values(*columns)
     try:
         sql, params = rows.order_by().query.sql_with_params()
     except EmptyResultSet:
@@ -184,7 +225,8 @@ def load_documents(passing: Passing | None) -> Documents:
     packed = _fetch_packed(
         f"SELECT string_agg(int8send((((id << {TEXT_VERSION_BITS}) + text_version %% {2**TEXT_VERSION_BITS}) "
         f"<< {TERMS_BITS}) + least(num_terms, {2**TERMS_BITS - 1})) || "
-        f"int8send((coalesce(session_id, 0) << {POSITION_BITS}) + coalesce(position + 1, 0)), ''::bytea) "
+        f"int8send((coalesce(session_id, 0) << {POSITION_BITS}) + coalesce(position + 1, 0)) || int8send(traits), "
+        "''::bytea) "
         f"FROM ({passing.sql}) AS documents",
         passing.params,
     )
@@ -200,7 +242,20 @@ def _arrange(found: NDArray[Any]) -> Documents:
     near = np.diff(turns) <= MAX_GAP_TURNS  # a filter may have taken out what stood between them
     linked = (session[1:] == session[:-1]) & (turns[:-1] >= 0) & near
     by_id = np.argsort(ids, kind="stable")
-    return Documents(ids, num_terms.astype(np.float64), text_versions, linked, by_id)
+    begins = np.ones(len(ids), np.bool_)
+    begins[1:] = (session[1:] != session[:-1]) | (session[1:] == 0)
+    numbers = np.cumsum(begins) - 1
+    return Documents(
+        ids,
+        num_terms.astype(np.float64),
+        text_versions,
+        linked,
+        by_id,
+        traits.unpack(found["traits"].astype(np.int64)),
+        numbers,
+        int(begins.sum()),
+        Windows(linked),
+    )
 
 
 def load_vectors(memory_ids: Sequence[int]) -> tuple[Ids, Vectors]:
@@ -230,30 +285,82 @@ def score_documents(
     scope_ids: Sequence[int],
     passing: Passing,
     vector: Future[Vectors],
-    query_terms: Sequence[str],
+    question: questions.Question,
+    request: SearchRequest,
 ) -> dict[str, Scores]:
-    """(N,) scores from 0 to 1 for each of SIGNALS."""
+    """(N,) scores from 0 to 1 for each signal that this search uses."""
     documents = known.documents
-    frequencies = load_postings(documents, scope_ids, query_terms)
-    words = score_words(frequencies, documents.num_terms, query_terms)
-    meaning = score_meaning(known, scope_ids, passing, vector.result(), words)
-    window_terms = _add_neighbours(documents.num_terms, documents.linked)
-    windows = {term: _add_neighbours(tf, documents.linked) for term, tf in frequencies.items()}
-    num_turns = _add_neighbours(np.ones(len(documents.ids)), documents.linked)
-    return {
-        "semantic": meaning,
-        "bm25": words,
-        "neighbour_semantic": _add_neighbours(meaning, documents.linked) / num_turns,
-        "neighbour_bm25": score_words(windows, window_terms, query_terms),
-    }
+    left_out = frozenset().union(*(STAGES[stage] for stage in request.without))
+    wanted = _wanted_signals(request) - left_out
+    terms = question.content if request.keyword_search and wanted & STAGES["words"] else ()
+    frequencies = load_postings(documents, scope_ids, terms)
+    asked = replace(question, content=tuple(terms))
+    words = signals.compute(documents, asked, frequencies, np.zeros(0), wanted=["bm25"])["bm25"]
+    cosines = score_meaning(known, scope_ids, passing, vector.result(), words)
+    names = [name for name in signals.NAMES if name in wanted]
+    found = signals.compute(documents, asked, frequencies, cosines, wanted=names)
+    if "feedback" in wanted:
+        found["feedback"] = score_feedback(documents, scope_ids, question, found)
+    if "time" in wanted:
+        found |= score_time(documents, passing, request)
+    if "graph" in wanted:
+        found["graph"] = score_walk(documents, scope_ids, request.query)
+    return found
 
 
-def _add_neighbours(values: Scores, linked: NDArray[np.bool_]) -> Scores:
-    """Each turn's value plus those of the turn before and the turn after it in its session."""
-    summed = values.copy()
-    summed[1:] += np.where(linked, values[:-1], 0)
-    summed[:-1] += np.where(linked, values[1:], 0)
-    return summed
+def _wanted_signals(request: SearchRequest) -> frozenset[str]:
+    if request.fusion != "learned":
+        return frozenset(signals.BASIC)
+    wanted = set(fusion.learned_weights(with_feedback=request.expand == "feedback").weights)
+    wanted |= {"time"} | ({"graph"} if request.walk else set())
+    return frozenset(wanted)
+
+
+def score_feedback(
+    documents: Documents, scope_ids: Sequence[int], question: questions.Question, found: dict[str, Scores]
+) -> Scores:
+    """The terms of the best texts by the basic signals, as a query of their own."""
+    basic = [found[name] for name in signals.BASIC if name in found]
+    if not basic:
+        return np.zeros(len(documents.ids))
+    first = np.mean(basic, axis=0)
+    best = np.argsort(-first, kind="stable")[: signals.NUM_FEEDBACK_TEXTS]
+    texts: dict[int, dict[str, int]] = {int(documents.ids[row]): {} for row in best}
+    for memory_id, term, tf in Posting.objects.filter(memory__in=list(texts)).values_list("memory_id", "term", "tf"):
+        texts[memory_id][term] = tf
+    weights = [float(first[row]) for row in best]
+    candidates = signals.feedback_candidates(list(texts.values()), weights, known=set(question.terms))
+    frequencies = load_postings(documents, scope_ids, list(candidates))
+    return signals.feedback(documents, candidates, frequencies)
+
+
+def score_time(documents: Documents, passing: Passing, request: SearchRequest) -> dict[str, Scores]:
+    """1 for what was said, or was true, in a time that the question names. Nothing where it names none."""
+    today = request.reference_date or timezone.now()
+    spans = [(e.begin, e.finish) for e in find_time_expressions(request.query, reference=today)]
+    if not spans:
+        return {}
+    inside = "(m.said_at >= %s AND m.said_at < %s) OR (m.valid_at >= %s AND m.valid_at < %s)"
+    inside = " OR ".join([inside] * len(spans))
+    packed = _fetch_packed(
+        f"SELECT string_agg(int8send(m.id), ''::bytea) FROM memory_service_memory m "
+        f"JOIN ({passing.sql}) AS d ON d.id = m.id WHERE {inside}",
+        [*passing.params, *(moment for span in spans for moment in (*span, *span))],
+    )
+    rows, known = documents.rows_of(np.frombuffer(packed, ">i8").astype(np.int64))
+    scores = np.zeros(len(documents.ids))
+    scores[rows[known]] = 1.0
+    return {"time": scores}
+
+
+def score_walk(documents: Documents, scope_ids: Sequence[int], query: str) -> Scores:
+    """What the entities of a memory are worth in a walk from those that the question names, the best as 1."""
+    found = walking.walk(scope_ids, query)
+    scores = np.zeros(len(documents.ids))
+    if found:
+        rows, known = documents.rows_of(np.fromiter(found, np.int64, len(found)))
+        scores[rows[known]] = np.fromiter(found.values(), np.float64, len(found))[known]
+    return scores
 
 
 def load_postings(documents: Documents, scope_ids: Sequence[int], query_terms: Sequence[str]) -> dict[str, Scores]:
@@ -273,15 +380,6 @@ def load_postings(documents: Documents, scope_ids: Sequence[int], query_terms: S
             frequencies[term] = np.zeros(len(documents.ids))
             frequencies[term][rows[known]] = postings["tf"][known]
     return frequencies
-
-
-def score_words(frequencies: dict[str, Scores], num_terms: Scores, query_terms: Sequence[str]) -> Scores:
-    """BM25 as a share of what a text of mean length with each query term once would score; at most 1."""
-    postings = [(np.flatnonzero(tf), tf[tf > 0]) for tf in frequencies.values()]
-    scores = lexical.bm25(postings, num_terms)
-    counts = [len(rows) for rows, _ in postings] + [0] * (len(query_terms) - len(postings))
-    best = sum(lexical.idf(count, len(num_terms)) for count in counts)
-    return np.minimum(scores / best, 1.0) if best > 0 else scores
 
 
 def score_meaning(known: Entry, scope_ids: Sequence[int], passing: Passing, vector: Vectors, words: Scores) -> Scores:
@@ -341,30 +439,34 @@ def _nearest(vector: str, passing: Passing) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def rank(
-    documents: Documents, signals: dict[str, Scores], request: SearchRequest, effects: ranking.Effects
-) -> list[Hit]:
+def rank(documents: Documents, found: dict[str, Scores], request: SearchRequest, effects: ranking.Effects) -> list[Hit]:
     """Fuses, lets feedback and decay act, cuts at the threshold, moves repetition back, and reads the rows of what is
     left."""
-    fused = np.mean([signals[name] for name in SIGNALS], axis=0)
-    adjusted = ranking.adjust(fused, documents.ids, effects, top=2 * request.top_k)
-    fused = adjusted.scores
-    order = np.argsort(-fused, kind="stable")
-    order = order[fused[order] > 0]
+    weights = fusion.learned_weights(with_feedback=request.expand == "feedback").extended(fusion.BY_HAND)
+    scores = fusion.fuse(found, request.fusion, weights)
+    common = sum((found[name] for name in (*STAGES["words"], *STAGES["meaning"]) if name in found), np.zeros(1))
+    scores = np.where(common > 0, scores, 0.0)  # nothing in common: never returned
+    adjusted = ranking.adjust(scores, documents.ids, effects, top=2 * request.top_k)
+    scores = adjusted.scores
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0]
     if request.threshold is not None:
-        order = order[fused[order] >= request.threshold]
+        order = order[scores[order] >= request.threshold]
     order = order[: 2 * request.top_k]  # enough that what is moved back can be replaced
     sources = load_sources(documents.ids[order].tolist())
-    kept = _new_evidence_first(order, documents.ids, sources)[: request.top_k]
+    kept = order.tolist() if "dedupe" in request.without else _new_evidence_first(order, documents.ids, sources)
+    kept = kept[: request.top_k]
     ranking.note_recalls(documents.ids[kept].tolist())
     memories = Memory.objects.for_rendering().in_bulk(documents.ids[kept].tolist())
     if request.moment.known_at is not None:
         for memory_id, text in texts_known_at(memories.values(), request.moment.known_at).items():
             memories[memory_id].text = text
+    added = weights.contributions(found) if request.fusion == "learned" else {}
     return [
         Hit(
-            score=float(fused[row]),
-            breakdown={name: round(float(signals[name][row]), 4) for name in SIGNALS} | adjusted.parts(row),
+            score=float(scores[row]),
+            breakdown={name: round(float(signal[row]), 4) for name, signal in found.items()} | adjusted.parts(row),
+            contributions={name: round(float(part[row]), 4) for name, part in added.items()},
             memory=memories[int(documents.ids[row])],
             sources=sources.get(int(documents.ids[row]), []),
         )
@@ -405,7 +507,8 @@ def _new_evidence_first(order: NDArray[np.int64], ids: Ids, sources: dict[int, l
 def search_pending(scope_ids: Sequence[int], request: SearchRequest, query_terms: Sequence[str]) -> list[Hit]:
     """Messages that are accepted but not memories yet, by the share of the query's words that they hold."""
     events = list(Event.objects.without_memories().filter(scope_id__in=scope_ids).values_list("id", flat=True))
-    condition = to_message_q(request.filter) if events and query_terms else None
+    searched = events and query_terms and request.keyword_search
+    condition = to_message_q(request.filter) if searched else None
     if condition is None:
         return []
     if request.moment.as_of is not None:

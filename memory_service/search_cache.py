@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from . import caches
 from .embedding import Vectors
+from .traits import Traits
+from .windows import Windows
 
 MAX_REMEMBERED = 4_096  # keys that were asked once
 MAX_SCOPES = 1_000  # of one search; above, reading their versions costs more than it saves
@@ -37,6 +39,10 @@ class Documents:
     text_versions: Ids
     linked: NDArray[np.bool_]
     by_id: Ids
+    traits: Traits
+    session: Ids  # (N,) numbered from 0; what has none is one of its own
+    num_sessions: int
+    windows: Windows
 
     def rows_of(self, ids: Ids) -> tuple[Ids, NDArray[np.bool_]]:
         """(rows, known): where each id stands; rows are meaningful where known is true."""
@@ -48,7 +54,8 @@ class Documents:
 
     @property
     def num_bytes(self) -> int:
-        return sum(a.nbytes for a in (self.ids, self.num_terms, self.text_versions, self.linked, self.by_id))
+        arrays = (self.ids, self.num_terms, self.text_versions, self.linked, self.by_id, self.session)
+        return sum(array.nbytes for array in arrays) + self.traits.num_bytes + self.windows.num_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import connection
 
+from . import traits
 from .caches import forgettable
 from .embedding import Vectors, serving_profile, to_literal
 from .lexical import count_terms
@@ -70,6 +71,7 @@ def rewrite_index(memory: Memory, vectors: Vectors) -> None:
 
 def prepare(memory: Memory) -> Memory:
     memory.num_terms = sum(_count_terms(memory.text).values())
+    memory.traits = traits.of(memory.text, memory.speaker, is_turn=memory.kind == Memory.Kind.EPISODIC)
     return memory
 
 

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from memory_service import knowledge, retrieval
 from memory_service.errors import InvalidInput, NotFound
 from memory_service.filters import ENTITY_FIELDS, Filter, parse
-from memory_service.knowledge import merging
+from memory_service.knowledge import anchors, merging
 from memory_service.knowledge import search as stage
 from memory_service.models import Entity, EntityMerge
 from memory_service.models.conversation import MAX_NAME_CHARS
@@ -137,8 +137,8 @@ def search(request: Request) -> Response:
     """The relations that answer a question, best first, and the entities that the question names."""
     parser = validated(GraphSearchSerializer(data=body_of(request)))
     data, project, node = parser.validated_data, handlers.project_of(request), parser.to_filter()
-    found = knowledge.relations_for(project, data["query"], node, data["limit"], as_of=data.get("as_of"))
-    named = stage.find_anchors(retrieval.find_scopes(project, node), data["query"])
+    found = stage.relations_for(project, data["query"], node, data["limit"], as_of=data.get("as_of"))
+    named = anchors.find_anchors(retrieval.find_scopes(project, node), data["query"])
     entities = Entity.objects.select_related("scope").in_bulk(list(named))
     best = sorted(entities, key=lambda i: (-named[i], -entities[i].num_mentions, i))[: data["limit"]]
     return Response(

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 from django.conf import settings
 from rest_framework.request import Request
 
-from memory_service import forgetting, ingest, knowledge, moments, retrieval, tasks
+from memory_service import forgetting, ingest, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
+from memory_service.knowledge import search as relation_search
 from memory_service.models import ApiKey, Event, EventStatus, ImportJob, Memory, MemoryExport, Project
 from memory_service.models.platform import UNFINISHED
 
@@ -113,7 +114,7 @@ def search(request: Request, data: Any, *, refuse_top_level: bool) -> dict[str, 
         "results": rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
     }
     if parser.validated_data["enable_graph"]:
-        found = knowledge.relations_for(project_of(request), asked.query, asked.filter, asked.top_k, hits=hits)
+        found = relation_search.relations_for(project_of(request), asked.query, asked.filter, asked.top_k, hits=hits)
         answer["relations"] = [render_relation(hit) for hit in found]
     return answer
 
@@ -142,7 +143,7 @@ def list_page(request: Request, data: Mapping[str, Any], *, refuse_top_level: bo
             row.text = texts.get(row.pk, row.text)
     answer = {**envelope, "results": rendering.render_memories(rows, fields)}
     if parser.validated_data["enable_graph"]:
-        found = knowledge.list_relations(project_of(request), node, parser.validated_data["page_size"])
+        found = relation_search.list_relations(project_of(request), node, parser.validated_data["page_size"])
         answer["relations"] = [render_relation(hit) for hit in found]
     return answer
 

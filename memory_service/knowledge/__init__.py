@@ -5,20 +5,19 @@ recording   writes what new memories say; closes what rested on memories that en
 asking      relations and conflicts by a language model
 merging     entities that are one: names' vectors, merges and their undoing
 graphs      the graph of scopes, kept per process and brought up to date in place
-search      a question -> relations; entities and graphs of a filter
+anchors     a question -> the entities that it names
+walking     a question -> memories, by a walk from those
+search      a question -> relations; entities and graphs of a filter (imported by its name: it stands above retrieval)
 """
 
 from .graphs import graph_of
 from .recording import close_unsupported, forget_memories, forget_scope, raise_version, record
-from .search import list_relations, relations_for
 
 __all__ = [
     "close_unsupported",
     "forget_memories",
     "forget_scope",
     "graph_of",
-    "list_relations",
     "raise_version",
     "record",
-    "relations_for",
 ]

@@ -71,6 +71,7 @@ class Memory(PublicModel):
     speaker = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     position = models.BigIntegerField(null=True)
     num_terms = models.IntegerField(default=0)
+    traits = models.BigIntegerField(default=0, db_default=0)  # traits.py: who says it, whether it asks, what it names
     subject = models.TextField(null=True)
     attribute = models.TextField(null=True)
     value = models.TextField(null=True)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from memory_service import filters, ingest, retrieval
+from memory_service import filters, fusion, ingest, retrieval, signals
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models import Memory, Posting, Project
 from memory_service.retrieval import SearchRequest, search
@@ -49,9 +49,10 @@ def test_it_finds_by_words_and_by_meaning(project: Project) -> None:
 def test_it_shows_the_parts_of_a_score_on_one_scale(project: Project) -> None:
     remember(project, TALK)
     for hit in ask(project, "sailing boat Bergen", top_k=50):
-        assert set(hit.breakdown) == set(retrieval.SIGNALS)
+        assert set(hit.breakdown) == set(hit.contributions) == set(signals.NAMES)
         assert all(0 <= part <= 1 for part in hit.breakdown.values())
-        assert hit.score == pytest.approx(np.mean(list(hit.breakdown.values())), abs=1e-3)
+        logit = sum(hit.contributions.values()) + fusion.learned_weights(with_feedback=False).bias
+        assert hit.score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
 
 
 def test_it_lets_an_answer_profit_from_the_question_before_it(project: Project) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from memory_service import editing, filters, retrieval
+from memory_service import editing, filters, retrieval, traits
 from memory_service.models import Memory, Project, Scope, ScopeChange, change
 from memory_service.retrieval import SearchRequest, search
 from memory_service.search_cache import Documents, Entry, SearchCache, fill_vectors
+from memory_service.windows import Windows
 
 from .test_retrieval import TALK, remember
 
@@ -94,9 +95,17 @@ def test_compaction_drops_the_rows_of_scopes_that_are_gone(project: Project) -> 
     assert not ScopeChange.objects.filter(scope_id=987_654_321).exists()
 
 
+def make_documents(ids: np.ndarray, text_versions: np.ndarray) -> Documents:
+    """Texts that stand alone, of nobody."""
+    size = len(ids)
+    alone = np.zeros(size - 1, np.bool_)
+    said = traits.unpack(np.zeros(size, np.int64))
+    rows = np.arange(size)
+    return Documents(ids, np.ones(size), text_versions, alone, np.argsort(ids), said, rows, size, Windows(alone))
+
+
 def make_entry(num: int) -> Entry:
-    ids = np.arange(num)
-    documents = Documents(ids, np.ones(num), np.ones(num, np.int64), np.zeros(num - 1, np.bool_), ids)
+    documents = make_documents(np.arange(num), np.ones(num, np.int64))
     return Entry({1: 1}, documents, np.ones((num, 4), np.float32))
 
 
@@ -117,8 +126,7 @@ def test_the_cache_keeps_to_its_size_and_drops_the_least_recently_used() -> None
 
 def test_vectors_of_changed_texts_are_not_reused() -> None:
     old = make_entry(3)
-    ids = np.array([2, 0, 7])
-    new = Documents(ids, np.ones(3), np.array([1, 2, 1]), np.zeros(2, np.bool_), np.argsort(ids))
+    new = make_documents(np.array([2, 0, 7]), np.array([1, 2, 1]))
     fetched: list[int] = []
 
     def fetch(wanted: list[int]) -> tuple[np.ndarray, np.ndarray]:

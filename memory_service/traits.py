@@ -1,0 +1,91 @@
+"""What a question can use of a text beside its words: who said it, whether it asks, what kind of answer it may hold.
+
+Packed into one integer when the text is written, so that a search reads it with the document and no text.
+
+    bits  0-15  the share of its sentences that ask (0-7), ends with a question, names a time, names a number
+    bits 16-38  the first name of who said it, hashed
+    bits 39-62  the whole name, hashed
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ASKING_STEPS = 7
+ENDS_ASKING, NAMES_TIME, NAMES_NUMBER = 1 << 3, 1 << 4, 1 << 5
+FLAG_BITS, FIRST_BITS, NAME_BITS = 16, 23, 24
+PHOTO_NOTE = re.compile(r"\s*\[[^\[\]]*\]\s*$")  # what was shared beside the words
+
+_SENTENCE_END = re.compile(r"[.!?]+")
+_TIME = re.compile(
+    r"\b(?:[12]\d{3}|\d{1,2}(?:st|nd|rd|th)|\d{1,2}(?::\d\d)?\s?(?:am|pm)|yesterday|today|tonight|tomorrow|last|next|week"
+    r"|weekend|month|year|day|ago|january|february|march|april|may|june|july|august|september|october|november"
+    r"|december|monday|tuesday|wednesday|thursday|friday|saturday|sunday|since|recently|morning|evening|night|summer"
+    r"|winter|spring|autumn|fall)s?\b",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\b(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|once|twice|couple|several)\b",
+    re.IGNORECASE,
+)
+
+
+def of(text: str, speaker: str | None, *, is_turn: bool) -> int:
+    """is_turn: the text begins with its speaker's name and a colon, which is none of what was said."""
+    said = text.removeprefix(f"{speaker}: ") if is_turn and speaker else text
+    words = PHOTO_NOTE.sub("", said).rstrip()
+    share = min(1.0, said.count("?") / max(1, len(_SENTENCE_END.findall(said))))
+    flags = round(share * ASKING_STEPS)
+    flags |= ENDS_ASKING * words.endswith("?")
+    flags |= NAMES_TIME * bool(_TIME.search(said)) | NAMES_NUMBER * bool(_NUMBER.search(said))
+    name = fold_name(speaker or "")
+    return name_key(name) << (FLAG_BITS + FIRST_BITS) | first_name_key(name) << FLAG_BITS | flags
+
+
+def fold_name(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().replace("\u2019", "'").split())
+
+
+def name_key(folded: str) -> int:
+    """0 for no name."""
+    return zlib.crc32(folded.encode()) % (2**NAME_BITS - 1) + 1 if folded else 0
+
+
+def first_name_key(folded: str) -> int:
+    """0 for no name. Of a whole name, that of its first word."""
+    return zlib.crc32(folded.split(" ", 1)[0].encode()) % (2**FIRST_BITS - 1) + 1 if folded else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """Of N texts. asking: (N,) share of the sentences that ask. name, first_name: (N,) keys; 0 is nobody."""
+
+    asking: NDArray[np.float32]
+    ends_asking: NDArray[np.bool_]
+    names_time: NDArray[np.bool_]
+    names_number: NDArray[np.bool_]
+    name: NDArray[np.int32]
+    first_name: NDArray[np.int32]
+
+    @property
+    def num_bytes(self) -> int:
+        arrays = (self.asking, self.ends_asking, self.names_time, self.names_number, self.name, self.first_name)
+        return sum(array.nbytes for array in arrays)
+
+
+def unpack(packed: NDArray[np.int64]) -> Traits:
+    flags = packed & (2**FLAG_BITS - 1)
+    return Traits(
+        asking=((flags & ASKING_STEPS) / ASKING_STEPS).astype(np.float32),
+        ends_asking=(flags & ENDS_ASKING).astype(np.bool_),
+        names_time=(flags & NAMES_TIME).astype(np.bool_),
+        names_number=(flags & NAMES_NUMBER).astype(np.bool_),
+        name=(packed >> (FLAG_BITS + FIRST_BITS)).astype(np.int32),
+        first_name=((packed >> FLAG_BITS) & (2**FIRST_BITS - 1)).astype(np.int32),
+    )
