@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,12 +208,13 @@ def ingest_conversation(
     *,
     seed: int = 0,
     enqueue: Enqueue | None = None,
+    deadline: float = math.inf,
     on_messages: OnMessages = lambda _: None,
-) -> None:
+) -> bool:
     """Records every session as an add, and has them processed: by a worker where `enqueue` is given, else here.
 
-    Ends when all of it is searchable. Can run twice: what is there already is not added again. Raises Conflict where an
-    event fails.
+    True when all of it is searchable, False where the deadline (of time.monotonic) came first. Can run twice: what is
+    there already is not added again. Raises Conflict where an event fails.
     """
     scope_ids = set()
     for request in to_add_requests(conversation, in_order(conversation, seed)):
@@ -221,29 +223,34 @@ def ingest_conversation(
         if enqueue is not None:
             enqueue(event)
     for scope_id in scope_ids if enqueue is None else ():
-        _drain(scope_id)
-    _wait(project, enqueue)
+        _drain(scope_id, deadline)
+    if not _wait(project, enqueue, deadline):
+        return False
     failed = Event.objects.filter(project=project, status=EventStatus.FAILED).first()
     if failed is not None:
         raise Conflict(f"{conversation.id}: an add failed, so nothing can be measured: {failed.error}")
     on_messages(conversation.num_messages)
+    return True
 
 
-def _drain(scope_id: Any) -> None:
-    end = time.monotonic() + EVENT_TIMEOUT_S
+def _drain(scope_id: Any, deadline: float) -> None:
+    end = min(deadline, time.monotonic() + EVENT_TIMEOUT_S)
     while (retry_at := ingest.drain_scope(scope_id)) is not None and time.monotonic() < end:
         time.sleep(max(0.0, (retry_at - timezone.now()).total_seconds()))
 
 
-def _wait(project: Project, enqueue: Enqueue | None) -> None:
-    """For what a worker, or one that took the scope before us, is still at."""
+def _wait(project: Project, enqueue: Enqueue | None, deadline: float) -> bool:
+    """For what a worker, or one that took the scope before us, is still at. False at the deadline."""
     end = time.monotonic() + EVENT_TIMEOUT_S
     while (event := Event.objects.unfinished().filter(project=project).first()) is not None:
         if time.monotonic() > end:
             raise LLMUnavailable(f"events were not processed in {EVENT_TIMEOUT_S} s: is a worker running?")
+        if time.monotonic() > deadline:
+            return False
         if enqueue is None:
-            _drain(event.scope_id)
+            _drain(event.scope_id, deadline)
         time.sleep(POLL_S)
+    return True
 
 
 # Scratch projects
@@ -299,18 +306,20 @@ def fill_corpus(
     *,
     seed: int,
     enqueue: Enqueue | None,
+    deadline: float = math.inf,
     on_messages: OnMessages = lambda _: None,
-) -> None:
-    """Ingests what is not there yet; nothing where all is."""
+) -> bool:
+    """Ingests what is not there yet; nothing where all is. False where the deadline came first."""
     if corpus.ingested_at is not None:
-        return
+        return True
     start = time.monotonic()
-    for conversation in dataset.conversations:
-        ingest_conversation(corpus.project, conversation, seed=seed, enqueue=enqueue, on_messages=on_messages)
-    corpus.num_messages = dataset.num_messages
+    how: dict[str, Any] = {"seed": seed, "enqueue": enqueue, "deadline": deadline, "on_messages": on_messages}
+    whole = all(ingest_conversation(corpus.project, one, **how) for one in dataset.conversations)
     corpus.ingest_s = corpus.ingest_s + time.monotonic() - start
-    corpus.ingested_at = timezone.now()
+    if whole:
+        corpus.num_messages, corpus.ingested_at = dataset.num_messages, timezone.now()
     corpus.save(update_fields=["num_messages", "ingest_s", "ingested_at"])
+    return whole
 
 
 def drop_corpus(corpus: EvaluationCorpus) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -533,10 +534,21 @@ def read_lines(text: str) -> Iterator[Line]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             try:
-                value = json.loads(line)
+                value = json.loads(line, parse_constant=_refuse, parse_float=_finite)
             except (ValueError, RecursionError) as exc:
                 raise InvalidInput(f"line {number} is not JSON: {exc}") from exc
             yield Line(number, _object(value, f"line {number}"))
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _finite(written: str) -> float:
+    number = float(written)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {written[:40]} is too large")
+    return number
 
 
 def read_qa(lines: Iterable[Line]) -> Dataset:
@@ -663,6 +675,8 @@ def _category(value: Any, where: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidInput(f"{where}: category must be a string or a whole number, not {type(value).__name__}")
+    if value == "all":
+        raise InvalidInput(f"{where}: category must not be 'all', which stands for all of them")
     return _text(value, f"{where}: category", limit=100)
 
 

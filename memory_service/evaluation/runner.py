@@ -135,7 +135,7 @@ def create_run(
         notes=list(dataset.notes),
         circumstances=circumstances(plan),
         scope_ids=reached_scopes(project, dataset) if over_own else [],
-        entities=[dict(one.entities) for one in dataset.conversations if one.entities] + _named_in_filters(dataset),
+        entities=named_entities(dataset),
         num_steps=dataset.num_questions * len(plan.variants) * plan.seeds,
     )
 
@@ -176,10 +176,12 @@ def reached_scopes(project: Project, dataset: Dataset) -> list[int]:
     return sorted({scope_id for found in seen.values() for scope_id in found})
 
 
-def _named_in_filters(dataset: Dataset) -> list[dict[str, str]]:
-    """Entities that questions name, also where nothing is remembered of them yet."""
-    found = []
-    for conversation in dataset.conversations:
+def named_entities(dataset: Dataset) -> list[dict[str, str]]:
+    """Whom a set of one's own names: each entity apart. Also where nothing is remembered of it yet."""
+    found: list[dict[str, str]] = []
+    for conversation in dataset.conversations if dataset.kind == "qa-jsonl" else ():
+        found += [{name: value} for name, value in conversation.entities.items()]
+        found += [{"run_id": session.id} for session in conversation.sessions]
         for question in conversation.questions:
             for name in ENTITY_FIELDS:
                 value = (question.filters or {}).get(name)
@@ -220,7 +222,9 @@ def execute(
     _start(run)
     prepare_timing()
     for seed in range(plan.seeds):
-        target = asked or _target(run, dataset, plan, seed, enqueue, on_progress)
+        target = asked or _target(run, dataset, plan, seed, enqueue, deadline, on_progress)
+        if target is None:
+            return False
         for variant in plan.variants:
             if not _ask_all(run, dataset, plan, target, variant, seed, deadline, on_progress):
                 return False
@@ -239,9 +243,18 @@ def _start(run: EvaluationRun) -> None:
 
 
 def _target(
-    run: EvaluationRun, dataset: Dataset, plan: Plan, seed: int, enqueue: Enqueue | None, on_progress: OnProgress
-) -> InProcess:
+    run: EvaluationRun,
+    dataset: Dataset,
+    plan: Plan,
+    seed: int,
+    enqueue: Enqueue | None,
+    deadline: float,
+    on_progress: OnProgress,
+) -> InProcess | None:
+    """None where the deadline came before all was ingested."""
     if run.over_own:
+        run.scope_ids = sorted({*run.scope_ids, *reached_scopes(run.project, dataset)})
+        EvaluationRun.objects.filter(pk=run.pk).update(scope_ids=run.scope_ids)
         return InProcess(run.project, plan.options, own=True)
     corpus = corpus_of(run, dataset, plan, seed)
     done = 0
@@ -252,7 +265,8 @@ def _target(
         _note_step(run, f"ingest, {done} of {dataset.num_messages} messages")
         on_progress(Progress("ingest", done, dataset.num_messages))
 
-    fill_corpus(corpus, dataset, seed=seed, enqueue=enqueue, on_messages=note)
+    if not fill_corpus(corpus, dataset, seed=seed, enqueue=enqueue, deadline=deadline, on_messages=note):
+        return None
     return InProcess(corpus.project, plan.options)
 
 

@@ -184,7 +184,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt as exc:
             raise CommandError(f"interrupted; go on with --resume {run.public_id}") from exc
         except Exception as exc:
-            connection.close()  # a query may be in the middle of it
+            connection.close_if_unusable_or_obsolete()
             runner.fail(run, str(exc) or type(exc).__name__)
             raise
         finally:
@@ -280,6 +280,7 @@ class Bar:
         if progress.step != self._step:
             self.end()
             self._step, self._started, self._told = progress.step, self._seen, 0
+        self._seen = now
         self._seen = now
         if self._terminal:
             if now - self._drawn_at > REDRAW_S or progress.done == progress.total:
