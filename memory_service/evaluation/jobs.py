@@ -95,7 +95,8 @@ def run_evaluation(run_id: int) -> datetime | None:
         if not held or run is None or run.project.deleted_at is not None:
             return None
         rows = EvaluationRun.objects.filter(pk=run.pk)
-        rows.update(num_attempts=run.num_attempts + 1, updated_at=timezone.now())
+        num_attempts = run.num_attempts + 1
+        rows.update(num_attempts=num_attempts, updated_at=timezone.now())
         try:
             over = runner.execute(run, read_items(run.content), deadline=time.monotonic() + TURN_S)
         except runner.Stopped:
@@ -103,14 +104,13 @@ def run_evaluation(run_id: int) -> datetime | None:
             return None
         except Exception as exc:
             logger.warning("evaluation %s: %s", run.public_id, exc, exc_info=not isinstance(exc, ServiceError))
-            return _put_off(run, exc)
+            return _put_off(run, exc, num_attempts)
         rows.update(num_attempts=0, updated_at=timezone.now())
         return None if over else timezone.now()
 
 
-def _put_off(run: EvaluationRun, exc: Exception) -> datetime | None:
+def _put_off(run: EvaluationRun, exc: Exception, num_attempts: int) -> datetime | None:
     """When to try again; None where that is of no use."""
-    num_attempts = run.num_attempts + 1
     if (isinstance(exc, ServiceError) and exc.permanent) or num_attempts >= MAX_ATTEMPTS:
         runner.fail(run, str(exc) or type(exc).__name__)
         _drop(run)

@@ -16,11 +16,21 @@ def shown_metrics(metrics: Mapping[str, Any]) -> list[str]:
     return [name for name in (*METRICS, *SESSION_METRICS, *OTHER_METRICS) if name in metrics.get("all", {})]
 
 
+def groups_of(metrics: Mapping[str, Any]) -> list[str]:
+    """All questions, then numbers in their order, then words: the database does not keep the order of keys."""
+
+    def order(name: str) -> tuple[bool, bool, int, str]:
+        return (name != "all", not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+
+    return sorted(metrics, key=order)
+
+
 def run_table(summary: Mapping[str, Any]) -> str:
     """A row for each category, then all with its interval and the spread over conversations."""
     names = shown_metrics(summary["metrics"])
     rows = []
-    for group, metrics in summary["metrics"].items():
+    for group in groups_of(summary["metrics"]):
+        metrics = summary["metrics"][group]
         if group != "all":
             n = max((one["n"] for one in metrics.values()), default=0)
             rows.append([f"category {group}", str(n), *(_mean(metrics.get(name)) for name in names)])
@@ -51,8 +61,9 @@ def ablation_table(summary: Mapping[str, Any]) -> str:
 def difference_table(difference: Mapping[str, Any]) -> str:
     """b - a, with interval and p: all questions, then each category."""
     names = shown_metrics(difference["metrics"])
-    rows = [[name, *(_difference(found.get(name)) for found in difference["metrics"].values())] for name in names]
-    titles = [group if group == "all" else f"category {group}" for group in difference["metrics"]]
+    groups = groups_of(difference["metrics"])
+    rows = [[name, *(_difference(difference["metrics"][group].get(name)) for group in groups)] for name in names]
+    titles = [group if group == "all" else f"category {group}" for group in groups]
     return table(["b - a", *titles], rows)
 
 

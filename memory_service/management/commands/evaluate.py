@@ -184,7 +184,8 @@ class Command(BaseCommand):
         except KeyboardInterrupt as exc:
             raise CommandError(f"interrupted; go on with --resume {run.public_id}") from exc
         except Exception as exc:
-            connection.close_if_unusable_or_obsolete()
+            if not connection.is_usable():
+                connection.close()
             runner.fail(run, str(exc) or type(exc).__name__)
             raise
         finally:
