@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from memory_service.errors import Conflict, InvalidInput, NotFound, ServiceError, TooLarge
@@ -100,7 +100,7 @@ def run_evaluation(run_id: int) -> datetime | None:
         try:
             over = runner.execute(run, read_items(run.content), deadline=time.monotonic() + TURN_S)
         except runner.Stopped:
-            _drop(run)
+            runner.drop_corpora(run)
             return None
         except Exception as exc:
             logger.warning("evaluation %s: %s", run.public_id, exc, exc_info=not isinstance(exc, ServiceError))
@@ -113,19 +113,11 @@ def _put_off(run: EvaluationRun, exc: Exception, num_attempts: int) -> datetime 
     """When to try again; None where that is of no use."""
     if (isinstance(exc, ServiceError) and exc.permanent) or num_attempts >= MAX_ATTEMPTS:
         runner.fail(run, str(exc) or type(exc).__name__)
-        _drop(run)
+        runner.drop_corpora(run)
         return None
     rows = EvaluationRun.objects.filter(pk=run.pk, status__in=EVALUATION_UNFINISHED)
     rows.update(status=EvaluationStatus.PENDING, error=str(exc), updated_at=timezone.now())
     return timezone.now() + timedelta(seconds=backoff_s(num_attempts, exc))
-
-
-def _drop(run: EvaluationRun) -> None:
-    """What cannot be removed now is removed by `drop_orphans`."""
-    try:
-        runner.drop_corpora(run)
-    except ServiceError as exc:
-        logger.warning("evaluation %s: %s", run.public_id, exc)
 
 
 def find(project: Project, public_id: Any) -> EvaluationRun:
@@ -156,6 +148,6 @@ def drop_orphans() -> int:
         try:
             drop_corpus(corpus)
             num_dropped += 1
-        except ServiceError as exc:
+        except (ServiceError, IntegrityError) as exc:
             logger.warning("%s stays for now: %s", corpus, exc)
     return num_dropped

@@ -25,6 +25,7 @@ CHARS_A_TOKEN = 4
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 4000
+DIGITS = 6  # more than a table shows, so that nothing is rounded twice
 BLOCK_CELLS = 4_000_000  # of the matrix of resampling weights that is held at once
 
 Floats = NDArray[np.float64]
@@ -135,8 +136,8 @@ class Interval:
     p: float | None = None
 
     def rounded(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"mean": round(self.mean, 4), "low": round(self.low, 4), "high": round(self.high, 4)}
-        return shown | {"n": self.n} | ({} if self.p is None else {"p": round(self.p, 4)})
+        shown: dict[str, Any] = {name: round(getattr(self, name), DIGITS) for name in ("mean", "low", "high")}
+        return shown | {"n": self.n} | ({} if self.p is None else {"p": round(self.p, DIGITS)})
 
 
 def bootstrap(values: Floats, clusters: Sequence[str], *, seed: int = 0, paired: bool = False) -> list[Interval]:

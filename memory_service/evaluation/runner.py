@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import platform
 import statistics
@@ -13,12 +14,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from memory_service import retrieval
 from memory_service.embedding import serving_profile
-from memory_service.errors import InvalidInput, NotFound, ServiceError
+from memory_service.errors import Conflict, InvalidInput, NotFound, ServiceError
 from memory_service.filters import ENTITY_FIELDS, parse
 from memory_service.models import EvaluationCorpus, EvaluationRun, EvaluationScore, EvaluationStatus, Project
 from memory_service.models.conversation import MAX_NAME_CHARS
@@ -40,8 +41,10 @@ from .asking import (
     stages,
 )
 from .datasets import Conversation, Dataset, Question
-from .metrics import bootstrap, compare, metric_names, percentile, score_question, to_matrix
+from .metrics import DIGITS, bootstrap, compare, metric_names, percentile, score_question, to_matrix
 from .tokens import tokenizer_name
+
+logger = logging.getLogger(__name__)
 
 WHOLE = ""  # the variant with every stage
 MAX_SEEDS = 20
@@ -285,11 +288,14 @@ def corpus_of(run: EvaluationRun, dataset: Dataset, plan: Plan, seed: int) -> Ev
 
 
 def drop_corpora(run: EvaluationRun) -> None:
-    """The scratch projects of a run that nobody wants to keep."""
+    """The scratch projects of a run that nobody wants to keep; one that a worker is at goes with jobs.drop_orphans."""
     for pk in run.circumstances.get("corpora", {}).values():
         corpus = EvaluationCorpus.objects.filter(pk=pk, kept=False).select_related("project", "owner").first()
         if corpus is not None:
-            drop_corpus(corpus)
+            try:
+                drop_corpus(corpus)
+            except (Conflict, IntegrityError) as exc:
+                logger.warning("%s stays for now: %s", corpus, exc)
 
 
 def _ask_all(
@@ -509,7 +515,7 @@ def category_order(name: str) -> tuple[bool, int, str]:
 
 def means(questions: Sequence[Measured], names: Sequence[str]) -> dict[str, float]:
     found = {name: [one.metrics[name] for one in questions if name in one.metrics] for name in names}
-    return {name: round(statistics.fmean(values), 4) for name, values in found.items() if values}
+    return {name: round(statistics.fmean(values), DIGITS) for name, values in found.items() if values}
 
 
 def by_seed(scores: Sequence[EvaluationScore], names: Sequence[str]) -> list[dict[str, float]]:
@@ -520,7 +526,7 @@ def by_seed(scores: Sequence[EvaluationScore], names: Sequence[str]) -> list[dic
 def spread(groups: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[str, float]:
     """The standard deviation over groups; nothing of fewer than two."""
     found = {name: [group[name] for group in groups if name in group] for name in names}
-    return {name: round(statistics.stdev(values), 4) for name, values in found.items() if len(values) > 1}
+    return {name: round(statistics.stdev(values), DIGITS) for name, values in found.items() if len(values) > 1}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -15,6 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from memory_service import retrieval
+from memory_service.errors import Conflict
 from memory_service.evaluation import jobs, runner
 from memory_service.management.commands import evaluate
 from memory_service.models import (
@@ -318,6 +319,18 @@ def test_it_removes_the_scratch_projects_that_nobody_keeps(
     EvaluationCorpus.objects.filter(pk=kept.pk).update(kept=False)
     assert jobs.drop_orphans() == 1
     assert list(Project.objects.all()) == [owner]
+
+
+@pytest.mark.django_db
+def test_it_leaves_a_scratch_project_that_a_worker_is_at_for_later(
+    owner: Project, locomo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(corpus: EvaluationCorpus) -> None:
+        raise Conflict("a worker is busy with it")
+
+    monkeypatch.setattr(runner, "drop_corpus", busy)
+    assert measure("locomo", locomo).summary["num_questions"] == 6
+    assert EvaluationCorpus.objects.count() == 1
 
 
 @pytest.mark.slow
