@@ -32,6 +32,8 @@ from .models import (
     Assertion,
     Entity,
     EntityRecord,
+    EvaluationCorpus,
+    EvaluationRun,
     Event,
     EventStatus,
     ForgettingReceipt,
@@ -305,6 +307,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
         erasure.destroy_scope(scope_id)
     # What was exported of the scope goes too. Whoever writes an export waits for the memories, so these come last.
     erasure.destroy(MemoryExport.objects.filter(scope_ids__contains=[scope_id]))
+    erasure.destroy(EvaluationRun.objects.filter(scope_ids__contains=[scope_id]))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
 
 
@@ -317,6 +320,7 @@ def forget_records(project: Project, kind: str, name: str) -> None:
     """What is kept of an entity outside its scopes: the record of it, and lines of files that are being imported."""
     EntityRecord.objects.filter(project=project, type=kind, name=name).delete()
     field = f"{kind}_id"
+    forget_evaluations(project, field, name)
     named = Q(content__contains={field: name}) | Q(content__contains={"filters": {field: name}})
     # The job's own names are for lines that name nobody of that kind.
     named |= Q(**{f"job__defaults__{field}": name}) & ~Q(content__has_key=field)
@@ -325,6 +329,16 @@ def forget_records(project: Project, kind: str, name: str) -> None:
         content=None, status=ImportLine.Status.FAILED, error=f"{kind} {name!r} was deleted before this was imported"
     )
     lines.update(content=None)
+
+
+def forget_evaluations(project: Project, field: str, name: str) -> None:
+    """Evaluations whose questions name an entity, and what was ingested to ask them."""
+    runs = EvaluationRun.objects.filter(project=project, entities__contains=[{field: name}])
+    corpora = [pk for found in runs.values_list("circumstances__corpora", flat=True) for pk in (found or {}).values()]
+    for corpus in EvaluationCorpus.objects.filter(pk__in=corpora):
+        for scope_id in Scope.objects.filter(project=corpus.project_id).values_list("pk", flat=True):
+            forget_scope(scope_id)
+    runs.delete()
 
 
 @transaction.atomic

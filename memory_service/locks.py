@@ -23,6 +23,7 @@ class Kind(IntEnum):
     EXPORT = 21
     IMPORT = 22
     PROJECT = 23
+    EVALUATION = 24
 
 
 @contextmanager

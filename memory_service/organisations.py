@@ -22,6 +22,7 @@ from .forgetting import forget_scope
 from .locks import Kind, advisory_lock
 from .models import (
     ApiKey,
+    EvaluationRun,
     Event,
     ExtractionPolicy,
     ImportJob,
@@ -87,7 +88,8 @@ def projects_of(key: ApiKey) -> list[Project]:
     """Those that the key may see, its own first."""
     if key.role != ApiKey.Role.OWNER:
         return [key.project]
-    projects = Project.objects.filter(organisation=key.project.organisation, deleted_at__isnull=True).order_by("id")
+    projects = Project.objects.filter(organisation=key.project.organisation, deleted_at__isnull=True)
+    projects = projects.filter(evaluation_corpus=None).order_by("id")
     return sorted(projects.select_related("organisation"), key=lambda p: p.pk != key.project_id)
 
 
@@ -425,6 +427,7 @@ def delete_project(key: ApiKey, project: Project) -> ProjectDeletion:
     with transaction.atomic():
         Organisation.objects.select_for_update().get(pk=project.organisation_id)
         others = Project.objects.filter(organisation=project.organisation_id, deleted_at__isnull=True)
+        others = others.filter(evaluation_corpus=None)  # no key opens a scratch project
         if not others.exclude(pk=project.pk).exists():
             raise Conflict(
                 f"{project.name!r} is the organization's last project, and no key would be left: "
@@ -509,6 +512,9 @@ def _remove(deletion: ProjectDeletion) -> bool:
     if project is not None:
         _delete_in_batches(Webhook.objects.filter(project=project))
         _count(deletion, "exports", _delete_in_batches(MemoryExport.objects.filter(project=project)))
+        _count(deletion, "evaluations", _delete_in_batches(EvaluationRun.objects.filter(project=project), size=1))
+        for scratch in Project.objects.filter(evaluation_corpus__owner=project, deleted_at=None):
+            _close(scratch, with_organisation=deletion.with_organisation)  # the sweep carries this deletion out
         _count(deletion, "imports", _delete_in_batches(ImportJob.objects.filter(project=project), size=1))
         busy = False
         for scope_id in Scope.objects.filter(project=project).order_by("id").values_list("pk", flat=True):

@@ -16,7 +16,8 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from . import exporting, importing, organisations, tasks, webhooks
-from .models import ImportJob, MemoryExport, ProjectDeletion
+from .evaluation import jobs as evaluation_jobs
+from .models import EvaluationRun, ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,15 @@ def run_import(job_id: int) -> None:
     _again(run_import, job_id, retry_at)
 
 
+def enqueue_evaluation(run: EvaluationRun) -> None:
+    _send(run_evaluation, run.pk)
+
+
+@shared_task
+def run_evaluation(run_id: int) -> None:
+    _again(run_evaluation, run_id, evaluation_jobs.run_evaluation(run_id))
+
+
 @task_postrun.connect
 def deliver_after_changes(task: Any, **_: Any) -> None:
     """What a task of the memories has changed is told at once, not at the next beat."""
@@ -89,6 +99,7 @@ def tidy() -> None:
     webhooks.drop_old_deliveries()
     exporting.drop_expired_exports()
     importing.drop_expired_jobs()
+    evaluation_jobs.drop_orphans()
 
 
 @shared_task
@@ -100,3 +111,5 @@ def sweep_jobs() -> None:
         run_export.delay(row_id)
     for row_id in importing.unfinished_jobs(stale=True).values_list("pk", flat=True):
         run_import.delay(row_id)
+    for row_id in evaluation_jobs.unfinished_runs(stale=True).values_list("pk", flat=True):
+        run_evaluation.delay(row_id)

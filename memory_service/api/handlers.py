@@ -14,7 +14,7 @@ from memory_service import forgetting, ingest, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
 from memory_service.filters import narrows, parse
 from memory_service.knowledge import search as relation_search
-from memory_service.models import ApiKey, Event, EventStatus, ImportJob, Memory, MemoryExport, Project
+from memory_service.models import ApiKey, EvaluationRun, Event, EventStatus, ImportJob, Memory, MemoryExport, Project
 from memory_service.models.platform import UNFINISHED
 
 from . import rendering
@@ -36,7 +36,7 @@ DELETE_WAIT_S = 5.0  # most deletions are done by then, and the caller can read 
 # Who waits holds a thread of the web server; two are kept for whoever only asks, /healthz among them.
 waiters = threading.BoundedSemaphore(max(1, settings.ENV.web_threads - 2))
 
-Job = TypeVar("Job", MemoryExport, ImportJob)
+Job = TypeVar("Job", MemoryExport, ImportJob, EvaluationRun)
 
 ADDED = "Memory processing has been queued for background execution"
 

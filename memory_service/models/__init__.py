@@ -3,6 +3,7 @@
 from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
+from .evaluation import EvaluationCorpus, EvaluationRun, EvaluationScore, EvaluationStatus
 from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
 from .life import Budget, IdempotencyKey, LifecycleSettings, MemoryRecall, Profile, SummaryNode
 from .memory import (
@@ -42,6 +43,10 @@ __all__ = [
     "EntityEmbedding",
     "EntityMerge",
     "EntityRecord",
+    "EvaluationCorpus",
+    "EvaluationRun",
+    "EvaluationScore",
+    "EvaluationStatus",
     "Event",
     "EventStatus",
     "ExtractionPolicy",
