@@ -50,6 +50,7 @@ class Environment(BaseSettings):
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
     rerank_model: str = ""
+    rerank_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     rerank_candidates: int = Field(default=50, ge=1, le=1_000)
 
     llm_model: str = ""

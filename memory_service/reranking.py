@@ -58,7 +58,7 @@ def _load(name: str) -> Reranker | Exception:
 
             try:
                 # One core, as the embedder: there are as many processes as cores.
-                _loaded[name] = Reranker(name, threads=1)
+                _loaded[name] = Reranker(name, dtype=settings.ENV.rerank_dtype, threads=1)
             except (OSError, ValueError) as exc:  # what transformers raises where there is no such model
                 logger.error("RERANK_MODEL=%s could not be loaded: %s", name, exc)
                 _loaded[name] = exc

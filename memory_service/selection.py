@@ -18,7 +18,7 @@ MMR_LAMBDA = 0.7  # weight of relevance; Carbonell and Goldstein, SIGIR 1998, le
 SESSION_DISCOUNT = 0.1  # docs/selection.md has what others came to
 UCB_EXPLORATION = 2.0  # the best of CARROT's own search, which tried 2 to 4
 COST_WEIGHT = 0.1
-ITERATIONS = 30
+ITERATIONS = 12  # most of what 30 find; docs/selection.md
 ROLLOUT_SKIP = 0.2  # chance that a completion leaves out a candidate that would fit
 COVERAGE_SHARE = 0.3  # of a set's reward, for the words of the question
 REDUNDANCY_LOSS = 0.5  # share of its relevance that an exact repetition loses
@@ -161,16 +161,17 @@ class _Ledger:
             self.num_batches += 1
             if values.shape != (len(rows),) or not ((values >= 0) & (values <= 1)).all():
                 raise ValueError("a reward must be one number from 0 to 1 for each set: squash logits first")
-            for key, row, value in zip(new, rows, values.tolist(), strict=True):
-                self.known[key] = value
-                self._consider(row, value)
+            self.known.update(zip(new, values.tolist(), strict=True))
+            self._consider(rows, values)
         return np.array([self.known[key] for key in keys])
 
-    def _consider(self, row: NDArray[np.bool_], value: float) -> None:
-        used = int(self.tokens[row].sum())
-        assert used <= self.budget  # nobody proposes a set that does not fit
-        if (value, -used) > self.best_key:
-            self.best, self.best_key = row, (value, -used)
+    def _consider(self, rows: Sets, values: Scores) -> None:
+        used = rows @ self.tokens
+        assert (used <= self.budget).all()  # nobody proposes a set that does not fit
+        first = int(np.lexsort((used, -values))[0])
+        key = (float(values[first]), -int(used[first]))
+        if key > self.best_key:
+            self.best, self.best_key = rows[first], key
 
     def found(self, history: Iterable[float]) -> Found:
         chosen = np.flatnonzero(self.best).tolist()
@@ -337,11 +338,15 @@ class _Search:
             return
         both = self.ledger.score(np.concatenate([sets, self._complete(sets)]))
         values = np.maximum(both[: len(sets)], both[len(sets) :])
-        for key, row, value in zip(node.children, sets, values.tolist(), strict=True):
+        room = self.budget - sets @ self.tokens  # (S,)
+        full: NDArray[np.bool_] = np.all(sets | (self.tokens > room[:, None]), axis=1)
+        if self.max_items is not None:
+            full |= sets.sum(axis=1) >= self.max_items
+        for key, row, value, is_full in zip(node.children, sets, values.tolist(), full, strict=True):
             child = self.nodes.get(key)
             if child is None:
                 child = self.nodes[key] = _Node(row, int(self.tokens[row].sum()))
-                child.closed = not len(_addable(row, self.tokens, self.budget, self.max_items))
+                child.closed = bool(is_full)
             child.visits += 1
             child.total += value
         for above in path:
@@ -353,13 +358,16 @@ class _Search:
         full = sets.copy()
         room = self.budget - full @ self.tokens  # (S,)
         places = np.full(len(sets), len(self.tokens)) if self.max_items is None else self.max_items - full.sum(axis=1)
-        taken = self.random.random(full.shape) >= ROLLOUT_SKIP
-        taken[0] = True
+        wanted = ~full & (self.random.random(full.shape) >= ROLLOUT_SKIP)
+        wanted[0] = ~full[0]
+        tokens, smallest = self.tokens.tolist(), int(self.tokens.min())
         for i in self.by_prior.tolist():
-            adds = ~full[:, i] & taken[:, i] & (room >= self.tokens[i]) & (places > 0)
-            full[adds, i] = True
-            room = room - adds * self.tokens[i]
-            places = places - adds
+            adds = wanted[:, i] & (room >= tokens[i]) & (places > 0)
+            full[:, i] |= adds
+            room -= adds * tokens[i]
+            places -= adds
+            if not (room >= smallest).any():
+                break
         return full
 
 
@@ -388,13 +396,13 @@ class EvidenceReward:
         max_items: int | None = None,
     ) -> None:
         self.scores = np.asarray(scores, np.float64)
-        cosines = np.clip(vectors @ vectors.T, 0.0, 1.0).astype(np.float64)
+        cosines = np.clip(vectors @ vectors.T, 0.0, 1.0).astype(np.float32)
         self.before = np.tril(cosines, -1)  # (N, N), [i, j]: j stands before i
         self.holds, self.weights = holds, weights * holds.any(axis=0)
         self.most = _upper_bound(self.scores, np.asarray(tokens, np.int64), budget, max_items)
 
     def __call__(self, sets: Sets) -> Scores:
-        nearest = np.where(sets[:, None, :], self.before[None], 0.0).max(axis=-1, initial=0.0)  # (S, N)
+        nearest = (sets[:, None, :] * self.before[None]).max(axis=-1, initial=0.0)  # (S, N)
         gained = np.where(sets, self.scores * (1 - REDUNDANCY_LOSS * nearest), 0.0).sum(axis=1)
         relevance = np.minimum(gained / self.most, 1.0) if self.most > 0 else np.zeros(len(sets))
         total = self.weights.sum()
