@@ -20,8 +20,9 @@ UCB_EXPLORATION = 2.0  # the best of CARROT's own search, which tried 2 to 4
 COST_WEIGHT = 0.1
 ITERATIONS = 12  # most of what 30 find; docs/selection.md
 ROLLOUT_SKIP = 0.2  # chance that a completion leaves out a candidate that would fit
-COVERAGE_SHARE = 0.3  # of a set's reward, for the words of the question
-REDUNDANCY_LOSS = 0.5  # share of its relevance that an exact repetition loses
+SHARPNESS = 4.0  # of relevance. With 1, many short poor texts outweigh a long good one; docs/selection.md
+COVERAGE_SHARE = 0.1  # of a set's reward, for the words of the question
+REDUNDANCY_LOSS = 0.2  # share of its relevance that an exact repetition loses
 
 Scores = NDArray[np.float64]
 Sets = NDArray[np.bool_]  # (S, N): one row a set, true where the candidate is in it
@@ -374,13 +375,14 @@ class _Search:
 class EvidenceReward:
     """What a set of candidates is worth to a question, without a model; from 0 to 1, and 0 for the empty set.
 
-        r(S) = (1 - c) * sum over S of s_i * (1 - l * max over j in S before i of cos(i, j)) / most
+        r(S) = (1 - c) * sum over S of p_i * (1 - l * max over j in S before i of cos(i, j)) / most
              + c * (weight of the question's words that S holds) / (weight of all that any candidate holds)
 
-    c is COVERAGE_SHARE, l is REDUNDANCY_LOSS, `most` is the greatest sum of scores that fits into the budget (and
-    max_items), parts of candidates counted: no set can exceed 1.
+    p_i is (score_i / best score) ^ sharpness: what a candidate is worth falls faster than its score. c is
+    COVERAGE_SHARE, l is REDUNDANCY_LOSS, `most` is the greatest sum of p_i that fits into the budget (and max_items),
+    parts of candidates counted: no set can exceed 1.
 
-    scores: (N,), from 0 to 1. vectors: (N, D), unit length or zero. holds: (N, T), whether a candidate has a word.
+    scores: (N,), not negative. vectors: (N, D), unit length or zero. holds: (N, T), whether a candidate has a word.
     weights: (T,), such as the word's idf.
     """
 
@@ -394,16 +396,18 @@ class EvidenceReward:
         budget: int,
         *,
         max_items: int | None = None,
+        sharpness: float = SHARPNESS,
     ) -> None:
-        self.scores = np.asarray(scores, np.float64)
+        best = float(np.max(scores, initial=0.0))
+        self.worth = (np.asarray(scores, np.float64) / (best or 1.0)) ** sharpness
         cosines = np.clip(vectors @ vectors.T, 0.0, 1.0).astype(np.float32)
         self.before = np.tril(cosines, -1)  # (N, N), [i, j]: j stands before i
         self.holds, self.weights = holds, weights * holds.any(axis=0)
-        self.most = _upper_bound(self.scores, np.asarray(tokens, np.int64), budget, max_items)
+        self.most = _upper_bound(self.worth, np.asarray(tokens, np.int64), budget, max_items)
 
     def __call__(self, sets: Sets) -> Scores:
         nearest = (sets[:, None, :] * self.before[None]).max(axis=-1, initial=0.0)  # (S, N)
-        gained = np.where(sets, self.scores * (1 - REDUNDANCY_LOSS * nearest), 0.0).sum(axis=1)
+        gained = np.where(sets, self.worth * (1 - REDUNDANCY_LOSS * nearest), 0.0).sum(axis=1)
         relevance = np.minimum(gained / self.most, 1.0) if self.most > 0 else np.zeros(len(sets))
         total = self.weights.sum()
         covered = (sets @ self.holds.astype(np.int64) > 0) @ self.weights / total if total > 0 else relevance

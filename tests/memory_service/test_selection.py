@@ -300,18 +300,19 @@ def test_it_is_misled_greedily_where_the_tree_is_not() -> None:
 
 def evidence(**changed: object) -> EvidenceReward:
     given = {
-        "scores": np.array([0.8, 0.8, 0.6, 0.4]),
+        "scores": np.array([0.8, 0.8, 0.7, 0.68]),
         "vectors": unit([1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]),
         "holds": np.array([[1, 0], [1, 0], [0, 0], [0, 1]], np.bool_),
         "weights": np.array([1.0, 3.0]),
         "tokens": [10, 10, 10, 10],
         "budget": 20,
+        "sharpness": 1.0,
     }
     return EvidenceReward(**(given | changed))  # type: ignore[arg-type]
 
 
 def reward_of(reward: EvidenceReward, *chosen: int) -> float:
-    row = np.zeros((1, len(reward.scores)), np.bool_)
+    row = np.zeros((1, len(reward.worth)), np.bool_)
     row[0, list(chosen)] = True
     return float(reward(row)[0])
 
@@ -321,8 +322,19 @@ def test_it_values_relevance_words_and_difference() -> None:
     assert reward_of(reward) == 0
     assert reward_of(reward, 0, 2) > reward_of(reward, 0, 1)  # 1 says what 0 says
     assert reward_of(reward, 0, 3) > reward_of(reward, 0, 2)  # 3 holds the rarer word
-    assert reward_of(reward, 0) == pytest.approx(0.7 * 0.8 / 1.6 + 0.3 * 1 / 4)
-    assert reward_of(reward, 0, 1) == pytest.approx(0.7 * (0.8 + 0.4) / 1.6 + 0.3 * 1 / 4)
+    assert reward_of(reward, 0) == pytest.approx(0.9 * 0.8 / 1.6 + 0.1 * 1 / 4)
+    assert reward_of(reward, 0, 1) == pytest.approx(0.9 * (0.8 + 0.8 * 0.8) / 1.6 + 0.1 * 1 / 4)
+
+
+def test_it_prefers_one_good_text_to_two_poor_ones_of_its_size() -> None:
+    changed = {
+        "scores": np.array([0.9, 0.6, 0.6, 0.0]),
+        "tokens": [20, 10, 10, 10],
+        "holds": np.zeros((4, 2), np.bool_),
+    }
+    flat, sharp = evidence(**changed), evidence(**changed, sharpness=selection.SHARPNESS)
+    assert reward_of(flat, 1, 2) > reward_of(flat, 0)
+    assert reward_of(sharp, 1, 2) < reward_of(sharp, 0)
 
 
 def test_it_stays_within_0_and_1_where_nothing_is_known() -> None:
