@@ -49,6 +49,10 @@ class Environment(BaseSettings):
     embedding_model: str = "all-MiniLM-L6-v2"
     embedding_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
+    rerank_model: str = ""
+    rerank_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    rerank_candidates: int = Field(default=50, ge=1, le=1_000)
+
     llm_model: str = ""
     llm_api_base: str = ""
     llm_api_key: str = ""

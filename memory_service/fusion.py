@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from .signals import BASIC, Scores
 
 Fusion = Literal["learned", "mean", "reciprocal"]
+FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 
 WEIGHTS_FILE = Path(__file__).with_name("fusion.json")
 RECIPROCAL_K = 60

@@ -11,6 +11,7 @@
     life        feedback and decay, where there are any (ranking.py)
     dedupe      of a turn and a fact drawn from it the worse goes behind those that bring something new
     pending     messages that are accepted but not yet processed, found by their words
+    refine      rerank, diversity, selection, focus, where they are asked for (refining.py)
 
 Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so that
 `threshold` means the same for every question.
@@ -34,15 +35,18 @@ from django.db.models import Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from . import caches, fusion, lexical, questions, ranking, signals, traits
+from . import caches, fusion, lexical, questions, ranking, refining, signals, traits
 from .embedding import Vectors, embed_query, serving_profile, to_literal
+from .expansion import fuse_rankings
 from .filters import Filter, scope_condition, to_message_q, to_q
+from .focus import Sentence
 from .fusion import Fusion
 from .knowledge import walking
 from .models import Event, Memory, MemorySource, Message, Posting, Project, Scope
 from .models.change import versions_of
 from .models.memory import POSITIONS_PER_MESSAGE
 from .moments import NOW, Moment, holding, texts_known_at
+from .refining import Refinement, Trace, refine
 from .search_cache import MAX_SCOPES, Documents, Entry, Ids, SearchCache, fill_vectors
 from .timeexpr import find_time_expressions
 from .windows import Windows
@@ -101,6 +105,9 @@ class SearchRequest:
     walk: bool = False  # over the graph, from what the question names
     reference_date: datetime | None = None  # the day on which "last year" is said; None: today
     without: frozenset[str] = frozenset()  # names of STAGES to leave out: what each is worth
+    also: tuple[str, ...] = ()  # other wordings of the query (expansion.py), searched for beside it
+    refine: Refinement = field(default_factory=Refinement)
+    trace: Trace | None = None  # is told what refining did
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,14 @@ class Hit:
     memory: Memory | None = None
     message: Message | None = None
     sources: list[Source] = field(default_factory=list)
+    sentences: list[Sentence] = field(default_factory=list)  # in focus mode, those that were kept
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it is, among hits."""
+        row = self.memory or self.message
+        assert row is not None  # a hit is one or the other
+        return type(row).__name__, row.pk
 
     @property
     def similarity(self) -> float:
@@ -138,6 +153,30 @@ class Hit:
 
 def search(project: Project, request: SearchRequest) -> list[Hit]:
     """Hits, best first."""
+    wide = replace(request, top_k=refining.num_candidates(request.refine, request.top_k))
+    hits = find_all(project, wide)
+    kept = refine(request.query, hits, request.refine, request.top_k, fetch_vectors=load_vectors, trace=request.trace)
+    ranking.note_recalls([hit.memory.pk for hit in kept if hit.memory])
+    return kept
+
+
+def find_all(project: Project, request: SearchRequest) -> list[Hit]:
+    """Of the query and of its other wordings, their rankings fused. A hit's score is the best that it had in any."""
+    if not request.also:
+        return find(project, request)
+    rankings = [find(project, replace(request, query=query)) for query in (request.query, *request.also)]
+    best: dict[tuple[str, int], Hit] = {}
+    for hit in (hit for hits in rankings for hit in hits):
+        if hit.key not in best or hit.score > best[hit.key].score:
+            best[hit.key] = hit
+    fused = fuse_rankings([[hit.key for hit in hits] for hits in rankings])[: request.top_k]
+    for key, score in fused:
+        best[key].breakdown["expansion"] = round(score, 4)
+    return [best[key] for key, _ in fused]
+
+
+def find(project: Project, request: SearchRequest) -> list[Hit]:
+    """Hits of the query alone, best first."""
     vector = _beside.submit(embed_query, request.query)  # on another core, while the database reads
     scope_ids = find_scopes(project, request.filter)
     passing = compile_passing(project, scope_ids, request)
@@ -456,7 +495,6 @@ def rank(documents: Documents, found: dict[str, Scores], request: SearchRequest,
     sources = load_sources(documents.ids[order].tolist())
     kept = order.tolist() if "dedupe" in request.without else _new_evidence_first(order, documents.ids, sources)
     kept = kept[: request.top_k]
-    ranking.note_recalls(documents.ids[kept].tolist())
     memories = Memory.objects.for_rendering().in_bulk(documents.ids[kept].tolist())
     if request.moment.known_at is not None:
         for memory_id, text in texts_known_at(memories.values(), request.moment.known_at).items():

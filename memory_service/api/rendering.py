@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from memory_service.expansion import Expansion
 from memory_service.models import Event, Memory, MemoryRevision, MemoryState, Message, Session
-from memory_service.retrieval import Hit, Source, load_sources
+from memory_service.refining import Refinement
+from memory_service.retrieval import Hit, SearchRequest, Source, load_sources
 
 MEMORY_FIELDS = (
     "id",
@@ -36,7 +39,7 @@ MEMORY_FIELDS = (
     "feedback",
     "sources",
 )
-HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown")
+HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown", "focus")
 
 LIFECYCLE = {
     MemoryState.LIVE.value: "active",
@@ -143,9 +146,30 @@ def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[s
         assert hit.message is not None  # a hit is one or the other
         rendered = render_pending(hit.message)
     rendered["score"] = round(hit.score, 4)
+    if hit.sentences:
+        text = rendered["memory"]
+        rendered["focus"] = [
+            {"text": text[s.start : s.end], "start": s.start, "end": s.end, "score": round(s.score, 4)}
+            for s in hit.sentences
+        ]
     if explain:
         rendered["score_breakdown"] = hit.breakdown
     return rendered
+
+
+def render_refinement(asked: SearchRequest, expansion: Expansion | None) -> dict[str, Any]:
+    """For explain: what refining and expansion did, where they were asked for."""
+    answer: dict[str, Any] = {}
+    if asked.trace is not None and asked.refine != Refinement():
+        fates = [asdict(fate) for fate in asked.trace.fates]
+        answer["refinement"] = {
+            "stages": asked.trace.stages,
+            "candidates": [{"id": fate.pop("name"), **fate} for fate in fates],
+            "notes": asked.trace.notes,
+        }
+    if expansion is not None:
+        answer["expansion"] = asdict(expansion)
+    return answer
 
 
 def as_source(message: Message) -> Source:

@@ -19,16 +19,20 @@ from rest_framework import serializers
 from memory_service.editing import UNSET, Change
 from memory_service.errors import InvalidInput, TooLarge
 from memory_service.filters import ENTITY_FIELDS, Filter, names_an_entity, parse, parse_moment
+from memory_service.fusion import FUSIONS
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
 from memory_service.models.conversation import MAX_NAME_CHARS
 from memory_service.moments import Moment, moment_of
 from memory_service.procedural import MEMORY_TYPE
-from memory_service.retrieval import SearchRequest
+from memory_service.refining import SELECTS, Refinement, Trace
+from memory_service.retrieval import STAGES, SearchRequest
+from memory_service.selection import MMR_LAMBDA
 from memory_service.validation import check_moment, check_name_size
 
 MAX_MESSAGES = 1000  # in one add
 MAX_TEXT_CHARS = 20_000  # of a memory written by hand
 MAX_TOP_K = 1000
+MAX_TOKENS = 1_000_000  # of what a search returns
 MAX_PAGE_SIZE = 200
 MAX_BATCH = 1000
 MAX_CATEGORIES = 100  # in one list
@@ -321,6 +325,27 @@ class SearchSerializer(FilteredSerializer):
     limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
     threshold = NumberField(required=False, allow_null=True, min_value=0, max_value=1)
     rerank = serializers.BooleanField(default=False)
+    select = serializers.ChoiceField(
+        choices=list(SELECTS), default="top_k", help_text="+ how many and which: see docs/selection.md"
+    )
+    diversity = serializers.BooleanField(default=False, help_text="+ rounds over sessions, if several things are asked")
+    focus = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K, help_text="+ keep so many sentences"
+    )
+    max_tokens = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=MAX_TOKENS, help_text="+ of all texts, about"
+    )
+    mmr_lambda = NumberField(default=MMR_LAMBDA, min_value=0, max_value=1, help_text="+ 1: relevance alone")
+    fusion = serializers.ChoiceField(choices=list(FUSIONS), default="learned", help_text="+ how signals become a score")
+    expand = serializers.ChoiceField(
+        choices=["none", "feedback", "llm"],
+        default="none",
+        help_text="+ more words: of the best texts of a first pass, or other wordings by a model",
+    )
+    walk = serializers.BooleanField(default=False, help_text="+ over the graph, from what the question names")
+    without = serializers.MultipleChoiceField(
+        choices=sorted(STAGES), default=(), help_text="+ stages to leave out, to see what they do"
+    )
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
     reference_date = AsOfField(required=False, allow_null=True)
     explain = serializers.BooleanField(default=False)
@@ -344,6 +369,20 @@ class SearchSerializer(FilteredSerializer):
             show_expired=data["show_expired"],
             keyword_search=data.get("keyword_search") is not False,
             moment=moment,
+            fusion=data["fusion"],
+            expand="feedback" if data["expand"] == "feedback" else "none",
+            walk=data["walk"],
+            reference_date=data.get("reference_date"),
+            without=frozenset(data["without"]),
+            refine=Refinement(
+                rerank=data["rerank"],
+                select=data["select"],
+                diversity=data["diversity"],
+                focus=data.get("focus"),
+                max_tokens=data.get("max_tokens"),
+                mmr_lambda=data["mmr_lambda"],
+            ),
+            trace=Trace(),
         )
 
 
