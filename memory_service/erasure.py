@@ -37,6 +37,7 @@ KEPT = {
     "Webhook": "where the project's changes are told",
     "WebhookDelivery": "ids, states and what receivers answered; no text of a memory",
     "MemoryExport": "found by its scope_ids, and destroyed with them: forgetting.forget_in_scope",
+    "Answer": "found by its scope_ids and names, and destroyed with them: forgetting.forget_in_scope",
     "EntityRecord": "named by type and name: forgetting.forget_records",
     "ImportJob": "the names that lines are given which name nobody; its lines are emptied",
     "ImportLine": "emptied by forgetting.forget_records",
