@@ -274,10 +274,10 @@ class CitationReader:
         if said.startswith(begin):
             if end not in said:
                 return False
-            self._held = said.partition(end)[2].lstrip()
-        elif begin.startswith(said):
+            self._held = said = said.partition(end)[2].lstrip()
+        if begin.startswith(said):  # nothing yet, or what may become a thought
             return False
-        self._begun = True
+        self._held, self._begun = said, True
         return True
 
     def _release(self, end: int) -> Iterator[tuple[str, Any]]:
