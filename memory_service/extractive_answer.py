@@ -20,11 +20,13 @@ from .timeexpr import TimeExpression, describe, find_time_expressions
 Asked = Literal["when", "where", "who", "how many", "other"]
 
 MAX_ITEMS = 10  # looked into, best first
-MAX_SENTENCES = 40
+MAX_SENTENCES = 200
+MAX_EMBEDDED = 16  # sentences: each costs some milliseconds
 MAX_SENTENCE_CHARS = 600
 QUESTION_MALUS = 0.3  # who asks the same does not answer it
-MIN_MATCH = 0.30  # of a sentence: half its cosine, half the share of the question's stems that it holds
-NEAR_BEST = 0.85  # of the best sentence's match; a date in such a one is worth more than one without
+OTHER_SPEAKER_MALUS = 0.15  # where the question names somebody who speaks, and this is somebody else
+MIN_MATCH = 0.40  # of a sentence; chosen on FairytaleQA by benchmarks/answer_floor.py
+NEAR_BEST = 0.85  # of the best rank: a date in such a sentence is worth more than one without
 TIME_WORDS = re.compile(r"^(?:on |in )?(?:what|which) (?:day|date|month|year|time|week)\b|^since when\b|\bwhen\b", re.I)
 PLACE_ATTRIBUTES = re.compile(
     r"\b(?:lives?|works? at|born|from|located|place|address|city|country|home|moved|stud)", re.I
@@ -50,9 +52,12 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
+    """match: with the question, up to 1. rank: the mean of that and of its item's score as a share of the best."""
+
     item: EvidenceItem
     text: str
     match: float
+    rank: float
 
 
 def what_is_asked(query: str) -> Asked:
@@ -69,44 +74,54 @@ def what_is_asked(query: str) -> Asked:
 def extract_answer(query: str, items: Sequence[EvidenceItem]) -> Extract | None:
     """None where nothing that was found comes near enough to the question."""
     asked = what_is_asked(query)
-    sentences = rank_sentences(query, items[:MAX_ITEMS])
-    if not sentences or sentences[0].match < MIN_MATCH:
+    sentences = [one for one in rank_sentences(query, items[:MAX_ITEMS]) if one.match >= MIN_MATCH]
+    if not sentences:
         return None
     best = sentences[0]
     if asked == "when":
         return _date_of(sentences)
-    stated = _stated(query, asked, [one for one in sentences if one.match >= MIN_MATCH])
+    stated = _stated(query, asked, sentences)
     if stated is not None:
         return stated
     if asked == "how many":
-        near = [one for one in sentences if one.match >= max(MIN_MATCH, NEAR_BEST * best.match)]
-        best = next((one for one in near if NUMBER.search(one.text)), best)
+        best = next((one for one in _near_best(sentences) if NUMBER.search(one.text)), best)
     return Extract(f"{_said(best)} [{best.item.number}]", best.text, (best.item.number,))
 
 
 def rank_sentences(query: str, items: Sequence[EvidenceItem]) -> list[Sentence]:
-    """Best first: half the cosine with the question, half the share of the question's stems, which the speaker's name
-    counts towards."""
-    found = [(item, text[:MAX_SENTENCE_CHARS]) for item in items for text in split_sentences(item.text)][:MAX_SENTENCES]
-    if not found:
-        return []
+    """Best first, by `rank`; those that share most with the question, if there are many.
+
+    match: half the cosine with the question, half the share of the question's stems, which the speaker's name counts
+    towards; less for a question, and for another speaker than the one that the question names.
+    """
     wanted = set(terms(query))
-    vectors = embed_texts([f"{item.speaker}: {text}" if item.speaker else text for item, text in found])
-    cosines = np.clip(vectors @ embed_query(query), 0.0, 1.0)
+    best_score = max((item.hit.score for item in items), default=0.0) or 1.0
+    found = [(item, text[:MAX_SENTENCE_CHARS]) for item in items for text in split_sentences(item.text)][:MAX_SENTENCES]
+    shares = [len(wanted & set(terms(f"{item.speaker} {text}"))) / max(1, len(wanted)) for item, text in found]
+    order = sorted(range(len(found)), key=lambda i: -(shares[i] + found[i][0].hit.score / best_score))[:MAX_EMBEDDED]
+    if not order:
+        return []
+    chosen = [found[i] for i in order]
+    vectors = embed_texts([f"{item.speaker}: {text}" if item.speaker else text for item, text in chosen])
+    cosines = np.clip(vectors @ embed_query(query), 0.0, 1.0).tolist()
+    named = {item.speaker for item in items if item.speaker and wanted & set(terms(item.speaker))}
     ranked = []
-    for (item, text), cosine in zip(found, cosines.tolist(), strict=True):
-        held = wanted & set(terms(f"{item.speaker} {text}"))
-        share = len(held) / len(wanted) if wanted else cosine
-        malus = QUESTION_MALUS if text.endswith("?") else 0.0
-        ranked.append(Sentence(item, text, (cosine + share) / 2 - malus))
-    return sorted(ranked, key=lambda one: (-one.match, one.item.number))
+    for i, cosine in zip(order, cosines, strict=True):
+        item, text = found[i]
+        match = (cosine + shares[i]) / 2 if wanted else cosine
+        match -= QUESTION_MALUS if text.endswith("?") else 0.0
+        match -= OTHER_SPEAKER_MALUS if named and item.speaker and item.speaker not in named else 0.0
+        ranked.append(Sentence(item, text, match, (match + item.hit.score / best_score) / 2))
+    return sorted(ranked, key=lambda one: (-one.rank, one.item.number))
+
+
+def _near_best(sentences: Sequence[Sentence]) -> list[Sentence]:
+    return [one for one in sentences if one.rank >= NEAR_BEST * sentences[0].rank]
 
 
 def _date_of(sentences: Sequence[Sentence]) -> Extract:
     """The date that one of the best sentences names, else the day on which the best was said."""
-    for one in sentences:
-        if one.match < max(MIN_MATCH, NEAR_BEST * sentences[0].match):
-            break
+    for one in _near_best(sentences):
         named = [e for e in find_time_expressions(one.text, reference=_clock(one.item)) if e.grain != "minute"]
         if named:
             return _dated(one, _worded(named[0]))
