@@ -76,6 +76,7 @@ class Worker:
         self._gone = threading.Event()
         context = contextvars.copy_context()
         self._thread = threading.Thread(target=context.run, args=(self._work, make), daemon=True)
+        close_old_connections()  # ours: this thread only waits and writes from now on, and the pool is small
         self._thread.start()
 
     def get(self, timeout_s: float | None) -> Any:
@@ -141,7 +142,6 @@ class EventStream:
         self._over = False
 
     def __iter__(self) -> Iterator[str]:
-        close_old_connections()  # this thread only writes from now on: its connection is for others
         if self._first is not None:
             yield self._frame(self._first)
         while not self._over:
