@@ -137,7 +137,7 @@ def cited(hit: dict[str, Any]) -> set[str]:
 
 
 def size(text: str) -> int:
-    return max(1, -(-len(text) // CHARS_A_TOKEN))
+    return int(max(1, -(-len(text) // CHARS_A_TOKEN)))
 
 
 def interval(differences: NDArray[np.float64], strata: Sequence[str], seed: int = 0) -> tuple[float, float]:

@@ -56,6 +56,7 @@ class Environment(BaseSettings):
     llm_model: str = ""
     llm_api_base: str = ""
     llm_api_key: str = ""
+    chat_models: CommaSeparated = ()
     llm_timeout_s: float = Field(default=60.0, gt=0, le=600)
 
     webhook_allow_private: bool = False
@@ -65,7 +66,7 @@ class Environment(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     forgetting_receipts: Literal["hash", "name"] = "hash"
 
-    @field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")
+    @field_validator("allowed_hosts", "csrf_trusted_origins", "chat_models", mode="before")
     @classmethod
     def split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

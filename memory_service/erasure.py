@@ -40,6 +40,7 @@ KEPT = {
     "EvaluationCorpus": "a hash of what was ingested; its scratch project has scopes of its own",
     "EvaluationRun": "found by its scope_ids and entities: forgetting.forget_in_scope, forget_records",
     "EvaluationScore": "goes with its run",
+    "Answer": "found by its scope_ids and names, and destroyed with them: forgetting.forget_in_scope",
     "EntityRecord": "named by type and name: forgetting.forget_records",
     "ImportJob": "the names that lines are given which name nobody; its lines are emptied",
     "ImportLine": "emptied by forgetting.forget_records",

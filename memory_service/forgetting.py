@@ -28,6 +28,7 @@ from .ingest import claim, record_failure
 from .locks import Kind, advisory_lock
 from .logs import request_id
 from .models import (
+    Answer,
     ApiKey,
     Assertion,
     Entity,
@@ -114,6 +115,7 @@ def _run(event: Event) -> datetime | None:
         return _put_off(event, counts)
     if entity:
         erasure.destroy_named(event.project, entity["type"], entity["name"])
+        erasure.destroy(Answer.objects.in_project(event.project).about(entity["name"]))
         forget_life(event.project, entity["type"], entity["name"])
         forget_records(event.project, entity["type"], entity["name"])
         _complete_forgetting(event, counts)
@@ -281,6 +283,7 @@ def forget_entity(project: Project, kind: str, name: str) -> dict[str, int]:
     for scope_id in _scopes_of(project, kind, name):
         forget_in_scope(scope_id, kind, name, erasure)
     erasure.destroy_named(project, kind, name)
+    erasure.destroy(Answer.objects.in_project(project).about(name))
     forget_life(project, kind, name)
     caches.forget()
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
@@ -305,9 +308,11 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
         _forget_run(scope_id, name, erasure)
     else:
         erasure.destroy_scope(scope_id)
-    # What was exported of the scope goes too. Whoever writes an export waits for the memories, so these come last.
+    # What was exported of the scope, or answered from it, goes too. Whoever writes such a row waits for the memories,
+    # so these come last.
     erasure.destroy(MemoryExport.objects.filter(scope_ids__contains=[scope_id]))
     erasure.destroy(EvaluationRun.objects.filter(scope_ids__contains=[scope_id]))
+    erasure.destroy(Answer.objects.filter(scope_ids__contains=[scope_id]))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
 
 

@@ -1,4 +1,4 @@
-"""The only door to completions: LiteLLM behind four functions, its faults turned into our errors.
+"""The only door to completions: LiteLLM behind a few functions, its faults turned into our errors.
 
 Each paid request passes the meter that the caller has set (see `metered`): it may forbid the request, and it is told
 what the request cost at once, whatever becomes of the work that it was for.
@@ -26,12 +26,13 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from memory_service.errors import LLMMalformed, LLMRejected, LLMUnavailable
+from memory_service.errors import InvalidInput, LLMMalformed, LLMRejected, LLMUnavailable
 from memory_service.extraction.types import Usage
 
 CHARS_PER_TOKEN = 4  # English prose under GPT-like tokenisers; used only where the provider counts nothing
 FRESH_TEMPERATURE = 0.3  # a second try at temperature 0 would only say the same again
 MAX_SHOWN_CHARS = 8_000  # of a faulty answer, when the model is asked to mend it
+REQUEST_AT_FAULT = {400, 413, 422}  # and not our configuration
 TRANSIENT_STATUSES = {408, 409, 425, 429}  # and all from 500 up
 _DECODER = json.JSONDecoder(strict=False)  # line breaks inside strings are a slip, not a fault
 
@@ -149,6 +150,7 @@ def _stream(
     }
     said, counted, counts = "", None, functools.partial(_usage, config, purpose, messages)
     told = False
+    response: Any = None
     try:
         response = _litellm().completion(**asked)
         for chunk in response:
@@ -169,8 +171,130 @@ def _stream(
     except _provider_error() as exc:
         raise _our_error(exc, config, purpose) from exc
     finally:
+        _hang_up(response)
         if meter and said and not told:  # cut short, or the reader went away: it costs all the same
             meter.note(counts(said, counted, started))
+
+
+def _hang_up(response: Any) -> None:
+    """Closes a stream's connection, so that a provider whose reader went away stops writing."""
+    close = getattr(getattr(response, "completion_stream", None), "close", None)
+    if callable(close):
+        close()
+
+
+ChatBody = dict[str, Any]
+
+
+def chat(config: LLMConfig, body: Mapping[str, Any], *, purpose: str) -> ChatBody:
+    """The provider's whole answer to a request in OpenAI's form, in that form.
+
+    body: what OpenAI's chat completions take, without model and stream; the caller has left out all else, for LiteLLM
+    also takes addresses and keys there. Raises as complete does, and InvalidInput where the provider, or LiteLLM, finds
+    the request itself at fault.
+    """
+    meter = _check_meter(config, purpose)
+    started = time.perf_counter()
+    answer: ChatBody = _storable(_plain(_ask_chat(config, body, purpose)))
+    if not answer.get("choices"):
+        raise LLMUnavailable(f"{config.model} for {purpose}: the response holds no answer (choices is empty)")
+    if meter:
+        said = sum(_num_chars(choice.get("message")) for choice in answer["choices"])
+        meter.note(_chat_usage(config, purpose, body, said, answer.get("usage"), started))
+    return answer
+
+
+def stream_chat(config: LLMConfig, body: Mapping[str, Any], *, purpose: str) -> Iterator[ChatBody]:
+    """The same in chunks of OpenAI's form, the last with `usage` and no choices.
+
+    The meter is the one that is set when this is called. Raises LLMUnavailable also where the stream ends before the
+    provider has said that the answer is whole.
+    """
+    return _stream_chat(config, body, purpose, _check_meter(config, purpose))
+
+
+def _stream_chat(config: LLMConfig, body: Mapping[str, Any], purpose: str, meter: Meter | None) -> Iterator[ChatBody]:
+    started = time.perf_counter()
+    said, told, last, counted, response = 0, False, None, None, None
+    try:
+        response = _ask_chat(config, body, purpose, stream=True, stream_options={"include_usage": True})
+        for part in response:
+            chunk = _storable(_plain(part))
+            counted = chunk.pop("usage", None) or counted
+            if chunk.get("choices") and not (counted and _is_empty(chunk["choices"])):
+                last = chunk
+                said += sum(_num_chars(choice.get("delta")) for choice in chunk["choices"])
+                yield chunk
+        if response.received_finish_reason is None or last is None:
+            raise LLMUnavailable(f"{config.model} for {purpose}: the stream was cut short after {said} characters")
+        told = True
+        usage = _chat_usage(config, purpose, body, said, counted, started)
+        if meter:
+            meter.note(usage)
+        total = usage.prompt_tokens + usage.completion_tokens
+        counts = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+        yield {**last, "choices": [], "usage": counted or {**counts, "total_tokens": total}}
+    except _provider_error() as exc:
+        raise _our_chat_error(exc, config, purpose) from exc
+    finally:
+        _hang_up(response)
+        if meter and said and not told:
+            meter.note(_chat_usage(config, purpose, body, said, counted, started))
+
+
+def _is_empty(choices: Sequence[Mapping[str, Any]]) -> bool:
+    """Of the chunk that LiteLLM hangs the usage on."""
+    return not any(choice.get("finish_reason") or choice.get("delta") for choice in choices)
+
+
+def _ask_chat(config: LLMConfig, body: Mapping[str, Any], purpose: str, **more: Any) -> Any:
+    sent = _request(config, [], None)
+    del sent["temperature"], sent["max_tokens"]  # the caller's own, if any
+    try:
+        return _litellm().completion(**{**sent, **body, **more})
+    except _provider_error() as exc:
+        raise _our_chat_error(exc, config, purpose) from exc
+    except (TypeError, ValueError, LookupError, AttributeError) as exc:  # LiteLLM stumbles over what it does not expect
+        raise InvalidInput(f"the request cannot be put to {config.model}: {' '.join(str(exc).split())[:300]}") from exc
+
+
+def _our_chat_error(exc: Exception, config: LLMConfig, purpose: str) -> Exception:
+    error = _our_error(exc, config, purpose)
+    if isinstance(error, LLMRejected) and getattr(exc, "status_code", None) in REQUEST_AT_FAULT:
+        return InvalidInput(str(error).partition("; check LLM_MODEL")[0])
+    return error
+
+
+def _plain(value: Any) -> ChatBody:
+    """Without what LiteLLM adds of its own."""
+    dumped: ChatBody = value.model_dump(exclude_none=True)
+    for choice in dumped.get("choices", ()):
+        choice.pop("provider_specific_fields", None)
+        choice.get("message", choice.get("delta", {})).pop("provider_specific_fields", None)
+        if "message" in choice:
+            choice["message"].setdefault("content", None)
+        choice.setdefault("finish_reason", None)
+    return dumped
+
+
+def _num_chars(message: Any) -> int:
+    """Of all strings inside, but not of pictures and sounds."""
+    if isinstance(message, str):
+        return 0 if message.startswith("data:") else len(message)
+    if isinstance(message, Mapping):
+        return sum(_num_chars(inner) for key, inner in message.items() if key != "data")
+    return sum(map(_num_chars, message)) if isinstance(message, list) else 0
+
+
+def _chat_usage(
+    config: LLMConfig, purpose: str, body: Mapping[str, Any], num_said: int, counted: Any, started: float
+) -> Usage:
+    counted = counted or {}
+    prompt_tokens = counted.get("prompt_tokens") or _num_chars(list(body["messages"])) // CHARS_PER_TOKEN
+    completion_tokens = counted.get("completion_tokens") or num_said // CHARS_PER_TOKEN
+    latency_ms = (time.perf_counter() - started) * 1000
+    cost_usd = _cost_usd(config.model, prompt_tokens, completion_tokens)
+    return Usage(config.model, purpose, prompt_tokens, completion_tokens, latency_ms, cost_usd)
 
 
 def complete_structured(

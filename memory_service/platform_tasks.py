@@ -15,7 +15,7 @@ from celery.signals import task_postrun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import exporting, importing, organisations, tasks, webhooks
+from . import answering, exporting, importing, organisations, tasks, webhooks
 from .evaluation import jobs as evaluation_jobs
 from .models import EvaluationRun, ImportJob, MemoryExport, ProjectDeletion
 
@@ -100,6 +100,7 @@ def tidy() -> None:
     exporting.drop_expired_exports()
     importing.drop_expired_jobs()
     evaluation_jobs.drop_orphans()
+    answering.drop_expired()
 
 
 @shared_task

@@ -22,7 +22,7 @@ import re
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +38,14 @@ class Text:
     content: str
     usage: bool = True
     finish_reason: str = "stop"
+
+
+@dataclass(frozen=True)
+class Slow(Text):
+    """An ordinary answer, in a stream with a pause before each piece. `sent` counts the pieces that were taken."""
+
+    pause_s: float = 0.1
+    sent: list[str] = field(default_factory=list, hash=False)
 
 
 class Malformed(Text):
@@ -262,8 +270,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         for event in _events(request, reply):
+            if isinstance(reply, Slow):
+                self.llm.closing.wait(reply.pause_s)
+                reply.sent.append(event)
             payload = f"data: {event}\n\n".encode()
-            self.wfile.write(f"{len(payload):x}\r\n".encode() + payload + b"\r\n")
+            try:
+                self.wfile.write(f"{len(payload):x}\r\n".encode() + payload + b"\r\n")
+            except (BrokenPipeError, ConnectionResetError):  # the reader went away
+                self.close_connection = True
+                return
         if isinstance(reply, Text) or reply.polite:
             self.wfile.write(b"0\r\n\r\n")
         else:
@@ -297,7 +312,7 @@ def _completion(request: Mapping[str, Any], reply: Text) -> dict[str, Any]:
 
 
 def _usage(request: Mapping[str, Any], reply: Text) -> dict[str, Any]:
-    said = sum(_num_tokens(message["content"]) for message in request["messages"])
+    said = sum(_num_tokens(str(message.get("content") or "")) for message in request["messages"])
     told = _num_tokens(reply.content)
     return {"usage": {"prompt_tokens": said, "completion_tokens": told, "total_tokens": said + told}}
 

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PURE = ("chunking", "graph", "accel")
-STAGES = ("ingest", "consolidation", "retrieval", "editing", "embedding", "llm", "storage", "lexical", "filters")
+STAGES = (
+    *("ingest", "consolidation", "retrieval", "editing", "embedding", "llm", "storage", "lexical", "filters"),
+    *("evidence", "extractive_answer", "answering", "chat"),
+)
 
 
 def modules(package: str) -> list[str]:

@@ -17,7 +17,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from memory_service.errors import InvalidInput, NotFound
 from memory_service.ingest import find_or_make_entity
-from memory_service.models import EntityRecord, Event, Memory, MemoryState, Message, Project, Scope, Session
+from memory_service.models import Answer, EntityRecord, Event, Memory, MemoryState, Message, Project, Scope, Session
 from memory_service.validation import check_text
 
 from . import handlers
@@ -121,7 +121,8 @@ def _page(request: Request, rows: AllEntities) -> tuple[list[dict[str, Any]], di
 @api_view(["GET", "DELETE"])
 def entity(request: Request, kind: str, name: str) -> Response:
     """One entity. DELETE destroys every trace of it: messages, memories, their history and vectors."""
-    found = find_entity(request, kind, name)
+    asked_about = kind in TYPES and Answer.objects.in_project(handlers.project_of(request)).naming(name).exists()
+    found = {} if request.method == "DELETE" and asked_about else find_entity(request, kind, name)
     if request.method == "DELETE":
         event = handlers.delete_entity(request, kind, name)
         return Response({"message": "Entity deleted successfully!", "event_id": str(event.public_id)})

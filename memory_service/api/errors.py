@@ -43,6 +43,19 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
     return _answer(500, _unexpected())
 
 
+def describe(exc: Exception, what: str) -> dict[str, Any]:
+    """An error that comes when the status line is sent already. what: what failed, for the log."""
+    if isinstance(exc, ServiceError):
+        detail = str(exc)
+    elif isinstance(exc, OperationalError | InterfaceError):
+        logger.warning("the database did not answer %s: %s", what, exc)
+        detail = UNREACHABLE
+    else:
+        logger.error("unexpected error in %s", what, exc_info=exc)
+        detail = _unexpected()
+    return {"detail": detail, "error": detail}
+
+
 def _unexpected() -> str:
     return f"Something went wrong on our side; the log has it under request id {request_id.get()}."
 

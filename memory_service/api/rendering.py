@@ -39,7 +39,7 @@ MEMORY_FIELDS = (
     "feedback",
     "sources",
 )
-HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown", "focus")
+HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown", "score_contributions", "focus")
 
 LIFECYCLE = {
     MemoryState.LIVE.value: "active",
@@ -154,6 +154,8 @@ def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[s
         ]
     if explain:
         rendered["score_breakdown"] = hit.breakdown
+        if hit.contributions:
+            rendered["score_contributions"] = hit.contributions
     return rendered
 
 

@@ -344,7 +344,7 @@ class SearchSerializer(FilteredSerializer):
     )
     walk = serializers.BooleanField(default=False, help_text="+ over the graph, from what the question names")
     without = serializers.MultipleChoiceField(
-        choices=sorted(STAGES), default=(), help_text="+ stages to leave out, to see what they do"
+        choices=sorted(STAGES), default=set, help_text="+ stages to leave out, to see what they do"
     )
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
     reference_date = AsOfField(required=False, allow_null=True)

@@ -9,6 +9,8 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from . import (
+    answers,
+    chat,
     costs,
     entities,
     evaluations,
@@ -78,6 +80,12 @@ urlpatterns = [
     path("v1/forgetting/receipts/<uuid:receipt_id>/", forgetting.receipt),
     path("v1/sessions/<uuid:session_id>/summary/", summaries.session_summary),
     path("v1/summary/", summaries.summary),
+    path("v1/answers/", answers.answers),
+    path("v1/answers/<uuid:answer_id>/", answers.answer),
+    path("v1/answers/<uuid:answer_id>/feedback/", answers.feedback),
+    path("v1/chat/completions/", chat.completions),
+    path("v1/models/", chat.models),
+    path("v1/models/<name:name>/", chat.model),
     path("v1/usage/", costs.usage),
     path("v1/budget/", costs.budget),
     path("v1/lifecycle/", lifecycle.lifecycle),

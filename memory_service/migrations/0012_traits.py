@@ -32,7 +32,7 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memory_service", "0008_evaluation")]
+    dependencies = [("memory_service", "0010_answers")]
 
     operations = [
         migrations.AddField("memory", "traits", models.BigIntegerField(default=0, db_default=0)),

@@ -1,5 +1,6 @@
 """Tables, their constraints and their chainable queries."""
 
+from .answers import Answer
 from .change import ScopeChange
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
@@ -32,6 +33,7 @@ from .tenancy import ApiKey, ExtractionPolicy, Membership, Organisation, Project
 from .timeline import Assertion, Review
 
 __all__ = [
+    "Answer",
     "ApiKey",
     "Assertion",
     "Budget",

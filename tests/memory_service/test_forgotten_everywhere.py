@@ -43,6 +43,7 @@ MARKERS = {
         *("message", "speaker", "client", "user", "agent", "app", "run", "metakey", "metavalue", "category"),
         *("meaning", "instruction", "include", "exclude", "feedback", "edit", "fact", "unfounded", "entity"),
         *("decision", "summary", "query", "filter", "pending", "withdrawn", "failure", "assistant", "rendered"),
+        *("question", "corrected", "answered"),
     ]
 }
 WAYS = tuple(MARKERS)
@@ -132,6 +133,10 @@ def tell_by_hand(client: ApiClient) -> None:
         client.post("/v3/memories/search/", {"query": f"where is {m['query']}?", "filters": mine})
         client.post("/v3/memories/search/", {"query": f"where is {m['query']}?"})
     client.post("/v3/memories/", {"filters": mine})
+    asked = {"query": f"What is {m['question']}?", "filters": {"AND": [mine, {"text": {"contains": m["answered"]}}]}}
+    answer = client.post("/v1/answers/", asked)
+    correction = {"correct": False, "corrected_answer": f"It is {m['corrected']}."}
+    assert client.post(f"/v1/answers/{answer.json['id']}/feedback/", correction).status == 200
     waiting = say(client, f"Soon withdrawn: {m['withdrawn']}.", metadata={"withdrawn": m["withdrawn"]})
     Message.objects.filter(event__public_id=waiting).update(withdrawn_at="2025-01-01T00:00:00Z")
     chosen = {"AND": [mine, {"text": {"contains": m["filter"]}}]}
