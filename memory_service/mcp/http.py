@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http.request import split_domain_port, validate_host
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -72,6 +73,8 @@ class Guard:
             scope = await _admit(scope)
         except ServiceError as exc:
             await _refuse(exc.status, str(exc), Headers(scope=scope))(scope, receive, send)
+        except MCPError as exc:  # one that nobody expected
+            await _refuse(500, str(exc), Headers(scope=scope))(scope, receive, send)
         except (OperationalError, InterfaceError):
             await _refuse(503, UNREACHABLE, Headers(scope=scope))(scope, receive, send)
         else:

@@ -15,7 +15,7 @@ import anyio.to_thread
 import mcp_types as types
 from anyio import CapacityLimiter
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from mcp.server import Server
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -94,12 +94,20 @@ def _limiter() -> CapacityLimiter:
 
 
 def _with_connections(function: Callable[[], T]) -> T:
-    """What Django and our middleware do around a request: fresh connections, a request id, caches that are swept."""
+    """What Django and our middleware do around a request: fresh connections, a request id, caches that are swept.
+
+    An error that nobody expected leaves without its text, which the SDK would send.
+    """
     token = request_id.set(uuid.uuid4().hex)
     close_old_connections()
     caches.arm()
     try:
         return function()
+    except (MCPError, ServiceError, OperationalError, InterfaceError):
+        raise
+    except Exception as exc:
+        logger.exception("unexpected error")
+        raise MCPError(types.INTERNAL_ERROR, _unexpected()) from exc
     finally:
         close_old_connections()
         request_id.reset(token)
@@ -157,12 +165,16 @@ def _call(connection: Connection, tool: ToolSpec, arguments: dict[str, Any] | No
     except (OperationalError, InterfaceError) as exc:
         logger.warning("the database did not answer %s: %s", tool.name, exc)
         return _failed(UNREACHABLE)
-    except (DatabaseError, ValueError, LookupError, TypeError, RuntimeError, OSError):
+    except Exception:
         logger.exception("unexpected error in %s", tool.name)
-        return _failed(f"Something went wrong on our side; the log has it under request id {request_id.get()}.")
+        return _failed(_unexpected())
     finally:
         duration_ms = round(1000 * (time.perf_counter() - start), 1)
         logger.info("mcp %s %s", tool.name, outcome, extra={"tool": tool.name, "duration_ms": duration_ms})
+
+
+def _unexpected() -> str:
+    return f"Something went wrong on our side; the log has it under request id {request_id.get()}."
 
 
 def _failed(message: str) -> types.CallToolResult:

@@ -234,7 +234,7 @@ def add_memory(connection: Connection, asked: AddArguments) -> AddedMemory:
     event = ingest.record_add(connection.project, AddRequest([message], connection.ids))
     tasks.enqueue(event)
     _wait_for(event)
-    return _added(event)
+    return _added(connection, event)
 
 
 def _moment(text: str | None, *, name: str) -> datetime | None:
@@ -261,12 +261,17 @@ def _wait_for(event: Event) -> None:
         _waiters.release()
 
 
-def _added(event: Event) -> AddedMemory:
+def _added(connection: Connection, event: Event) -> AddedMemory:
+    """What an add came to, as far as it is the connection's: it may have ended a fact that only another run states."""
     done = event.status == EventStatus.SUCCEEDED
     failed = event.status == EventStatus.FAILED
+    results = (event.results if done else None) or []
+    mine = Memory.objects.in_project(connection.project).filter(to_q(connection.filter))
+    known = set(mine.filter(public_id__in=[one["id"] for one in results]).values_list("public_id", flat=True))
     made = [
         MadeMemory(id=str(one["id"]), memory=_shown(one["data"]["memory"])[0], event=one["event"])
-        for one in (event.results if done else None) or []
+        for one in results
+        if uuid.UUID(one["id"]) in known
     ]
     return AddedMemory(
         status="SUCCEEDED" if done else "FAILED" if failed else "PENDING",
@@ -329,9 +334,12 @@ def _assemble(connection: Connection, query: str, max_tokens: int) -> AssembledC
     lines: list[str] = []
     ids: list[str] = []
     hits = [_render_hit(hit) for hit in _search(connection, query, NUM_CONTEXT_HITS)]
+    empty = size = len(_block([""]).encode())  # bytes, as estimate_tokens counts
     for item in hits:
         line = f"- [{item.created_at[:10]}] {item.memory}"
-        if estimate_tokens(_block([*lines, line])) <= max_tokens:
+        more = len(_block([line]).encode()) - empty + 1
+        if size + more <= max_tokens * BYTES_PER_TOKEN:
+            size += more
             lines.append(line)
             ids.append(item.id)
     text = _block(lines)

@@ -11,7 +11,7 @@ from memory_service.errors import Forbidden, InvalidInput, NotFound, ServiceErro
 from memory_service.extraction.rendered import strip_rendered
 from memory_service.mcp.connection import Connection, open_connection
 from memory_service.mcp.tools import MAX_SHOWN_CHARS, TOOLS, Result, call, estimate_tokens
-from memory_service.models import ApiKey, EventStatus, Memory, Message, Organisation, Project
+from memory_service.models import ApiKey, Event, EventStatus, Memory, Message, Organisation, Project
 from tests.conftest import Worker
 
 HOW = "launch arguments"
@@ -192,6 +192,17 @@ def test_it_confines_to_every_name_it_is_bound_to(project: Project, worker: Work
     for connection in (cook, monday):
         with pytest.raises(NotFound):
             use(connection, "delete_memory", memory_id=tulips.id)
+
+
+def test_it_tells_a_run_nothing_of_what_it_ended_in_another(project: Project, worker: Worker) -> None:
+    """Facts outlive a run: what is said on Tuesday ends what was said on Monday, and Tuesday need not know it."""
+    monday = connect(project, user_id="ann", run_id="monday")
+    tuesday = connect(project, user_id="ann", run_id="tuesday")
+    use(monday, "add_memory", content="My brother Emil lives in Ghent.", said_at="2024-01-01")
+    added = use(tuesday, "add_memory", content="My brother Emil moved to Leuven.", said_at="2024-02-01")
+    event = Event.objects.get(public_id=added.event_id)
+    assert "Ghent" in str(event.results)  # there was something to tell
+    assert added.memories and "Ghent" not in added.to_text() + added.model_dump_json()
 
 
 def test_it_takes_a_star_for_nobody(project: Project, ann: Connection) -> None:
