@@ -33,6 +33,8 @@ class Environment(BaseSettings):
     data_dir: Path = Path(".data")
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+    mcp_port: int | None = Field(default=None, ge=0, le=65535)
+    memory_api_key: str = ""
     web_workers: int = Field(default=2, ge=1, le=64)
     web_threads: int = Field(default=8, ge=1, le=64)
     worker_concurrency: int = Field(default=2, ge=1, le=256)
@@ -70,6 +72,13 @@ class Environment(BaseSettings):
     @classmethod
     def split_commas(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def effective_mcp_port(self) -> int:
+        """Where `make run` has the MCP server listen: beside PORT, if nothing else is said; 0: nowhere."""
+        if self.mcp_port is not None:
+            return self.mcp_port
+        return self.port + 1 if self.port < 65535 else self.port - 1
 
     @field_validator("data_dir")
     @classmethod
@@ -114,7 +123,7 @@ def read_environment() -> Environment:
         raise ImproperlyConfigured("; ".join(_describe(error) for error in exc.errors())) from exc
 
 
-SECRET_VARIABLES = {"SECRET_KEY", "LLM_API_KEY", "DATABASE_URL", "CELERY_BROKER_URL"}
+SECRET_VARIABLES = {"SECRET_KEY", "LLM_API_KEY", "MEMORY_API_KEY", "DATABASE_URL", "CELERY_BROKER_URL"}
 
 
 def _describe(error: Any) -> str:

@@ -27,7 +27,7 @@ ENTITY_COLUMNS = ("user_id", "agent_id", "app_id", "run_id")
 KEPT = {
     "Organisation": "its own name",
     "Project": "the project's own settings",
-    "ApiKey": "the names of keys",
+    "ApiKey": "the names of keys; those bound to the entity are destroyed: forgetting.forget_records",
     "Membership": "who may look",
     "EmbeddingProfile": "names of models",
     "OrganisationMembership": "who may manage the organisation",

@@ -2,6 +2,7 @@
 
     ServiceError
     ├── InvalidInput          400  the request cannot be understood; nothing was written
+    ├── Unauthorized          401  no key, or one that opens nothing
     ├── Forbidden             403  the key may not do this
     ├── NotFound              404  no such thing, or not in this project
     ├── Conflict              409  true of the data as it is: immutable, duplicate
@@ -34,6 +35,10 @@ class ServiceError(Exception):
 
 class InvalidInput(ServiceError):
     status = 400
+
+
+class Unauthorized(ServiceError):
+    status = 401
 
 
 class Forbidden(ServiceError):

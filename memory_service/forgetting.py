@@ -322,8 +322,11 @@ def forget_scope(scope_id: int) -> dict[str, int]:
 
 
 def forget_records(project: Project, kind: str, name: str) -> None:
-    """What is kept of an entity outside its scopes: the record of it, and lines of files that are being imported."""
+    """What is kept of an entity outside its scopes: the record of it, the keys that are bound to it, and lines of files
+    that are being imported."""
     EntityRecord.objects.filter(project=project, type=kind, name=name).delete()
+    if kind != "run":
+        ApiKey.objects.filter(project=project, **{f"bound_{kind}_id": name}).delete()
     field = f"{kind}_id"
     forget_evaluations(project, field, name)
     named = Q(content__contains={field: name}) | Q(content__contains={"filters": {field: name}})

@@ -15,6 +15,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 # All four ids of a scope stand in one index entry, which PostgreSQL bounds by 2,704 bytes.
 MAX_NAME_BYTES = 512
+MAX_NAME_CHARS = 255  # of an entity id
 MAX_JSON_VALUES = 200_000
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -34,6 +35,15 @@ def check_name_size(text: str, *, name: str) -> str:
     if num_bytes > MAX_NAME_BYTES:
         raise InvalidInput(f"{name} is {num_bytes} bytes long in UTF-8: at most {MAX_NAME_BYTES} are accepted")
     return text
+
+
+def check_name(text: str, *, name: str) -> str:
+    """One entity id: raises InvalidInput where it cannot be stored, is empty or too long, or is the `*` of filters."""
+    if not text or text == "*":
+        raise InvalidInput(f"{name}={text!r} names nobody: give one {name}")
+    if len(text) > MAX_NAME_CHARS:
+        raise InvalidInput(f"{name} has {len(text)} characters: at most {MAX_NAME_CHARS} are accepted")
+    return check_name_size(check_text(text, name=name), name=name)
 
 
 def check_moment(moment: datetime, *, name: str) -> datetime:

@@ -47,7 +47,9 @@ def run_manage(*command: str, timeout_s: float = 60, **environment: str) -> subp
 
 
 def own_environment(changed: dict[str, str]) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if k not in ("DATA_DIR", "PORT", "LOG_LEVEL", OWNER_VARIABLE)}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("DATA_DIR", "PORT", "MCP_PORT", "LOG_LEVEL", OWNER_VARIABLE)
+    }
     return {**kept, "LOAD_SAMPLE": "false", "WEB_WORKERS": "1", "WORKER_CONCURRENCY": "1", **changed}
 
 
@@ -58,8 +60,11 @@ class Service:
         self.data_dir = data_dir.resolve()
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.mcp_port = free_port()
+        self.mcp_url = f"http://127.0.0.1:{self.mcp_port}/mcp"
         self.output = self.data_dir.with_name(f"{self.data_dir.name}.out")
-        self._environment = {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), **environment}
+        ports = {"PORT": str(self.port), "MCP_PORT": str(self.mcp_port)}
+        self._environment = {"DATA_DIR": str(self.data_dir), **ports, **environment}
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> Service:

@@ -34,7 +34,7 @@ def example_variables() -> dict[str, str]:
 
 
 def test_it_has_the_services_that_the_readme_names() -> None:
-    assert set(SERVICES) == {"db", "valkey", "migrate", "web", "worker", "beat", "worker-gpu"}
+    assert set(SERVICES) == {"db", "valkey", "migrate", "web", "mcp", "worker", "beat", "worker-gpu"}
     assert set(SERVICES) - {"db", "valkey"} == OURS
     assert len({SERVICES[name]["image"] for name in OURS}) == 1
 
@@ -49,9 +49,10 @@ def test_it_checks_the_health_of_what_keeps_running(name: str) -> None:
     assert {"migrate"} == ONE_SHOT
 
 
-def test_it_publishes_the_web_port_alone_and_on_loopback() -> None:
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["web"]
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES["web"]["ports"])
+def test_it_publishes_the_ports_of_web_and_mcp_alone_and_on_loopback() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(published) == {"web", "mcp"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert not any("network_mode" in service for service in SERVICES.values())
 
 

@@ -28,7 +28,7 @@ def section(text: str, title: str) -> str:
 
 def written_default(default: Any) -> str:
     """A default as the table writes it."""
-    if default in ("", ()):
+    if default in ("", (), None):
         return "empty"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"

@@ -6,10 +6,9 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
+from ..validation import MAX_NAME_CHARS as MAX_NAME_CHARS
 from .base import PublicModel
 from .tenancy import Project
-
-MAX_NAME_CHARS = 255  # of an entity id
 
 
 class Scope(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..validation import MAX_NAME_CHARS
 from .base import PublicModel
 
 KEY_PREFIX = "ms-"
@@ -82,17 +84,23 @@ class Membership(models.Model):
 class ApiKey(PublicModel):
     """Only the key's hash is kept, so a stolen table opens nothing. The key itself is shown once, by `issue`.
 
-    A key reads and writes the memories of its own project, whatever its role. An owner's key may also manage the
-    organisation: its projects, their settings, members and webhooks.
+    A member's key reads and writes the memories of its own project, a viewer's only reads them. An owner's key may also
+    manage the organisation: its projects, their settings, members and webhooks.
+
+    A key that is bound to a user, an agent or an app opens the MCP server alone, and there only what is theirs.
     """
 
     class Role(models.TextChoices):
         OWNER = "owner"
         MEMBER = "member"
+        VIEWER = "viewer"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=200, default="default")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.MEMBER)
+    bound_user_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
+    bound_agent_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
+    bound_app_id = models.CharField(max_length=MAX_NAME_CHARS, null=True)
     prefix = models.CharField(max_length=16)
     key_hash = models.CharField(max_length=64, unique=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -100,17 +108,44 @@ class ApiKey(PublicModel):
     revoked_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(role__in=["owner", "member"]), name="key_role_known")]
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=["owner", "member", "viewer"]), name="key_role_known"),
+            models.CheckConstraint(
+                condition=~Q(bound_user_id="") & ~Q(bound_agent_id="") & ~Q(bound_app_id=""), name="key_scope_named"
+            ),
+            models.CheckConstraint(
+                condition=~Q(role="owner")
+                | Q(bound_user_id__isnull=True, bound_agent_id__isnull=True, bound_app_id__isnull=True),
+                name="key_owner_unbound",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}...)"
 
+    @property
+    def bound_to(self) -> dict[str, str]:
+        """What of user_id, agent_id and app_id the key is bound to; empty for a key of the whole project."""
+        ids = {"user_id": self.bound_user_id, "agent_id": self.bound_agent_id, "app_id": self.bound_app_id}
+        return {name: value for name, value in ids.items() if value is not None}
+
     @classmethod
-    def issue(cls, project: Project, *, name: str = "default", role: str = Role.MEMBER) -> tuple[ApiKey, str]:
-        """Returns the row and the key. The key is 256 random bits, so a plain hash is enough."""
+    def issue(
+        cls,
+        project: Project,
+        *,
+        name: str = "default",
+        role: str = Role.MEMBER,
+        bound_to: Mapping[str, str] | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Returns the row and the key. The key is 256 random bits, so a plain hash is enough.
+
+        bound_to: user_id, agent_id, app_id, or some of them.
+        """
         key = KEY_PREFIX + secrets.token_urlsafe(32)
         shown = {"prefix": key[:NUM_SHOWN_CHARS], "key_hash": hash_key(key)}
-        return cls.objects.create(project=project, name=name, role=role, **shown), key
+        scope = {f"bound_{field}": value for field, value in (bound_to or {}).items()}
+        return cls.objects.create(project=project, name=name, role=role, **shown, **scope), key
 
     @classmethod
     def find(cls, key: str) -> ApiKey | None:

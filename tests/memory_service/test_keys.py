@@ -45,3 +45,23 @@ def test_it_asks_for_the_id_where_two_projects_have_one_name(project: Project) -
         run("create", "--project", project.name)
     key = ApiKey.find(run("create", "--project", str(other.public_id), "--role", "owner"))
     assert key is not None and key.project == other and key.role == "owner"
+
+
+def test_it_binds_a_key_to_a_scope_and_shows_it(project: Project) -> None:
+    key = run("create", "--project", project.name, "--user-id", "ann", "--agent-id", "cook", "--role", "viewer")
+    found = ApiKey.find(key)
+    assert found is not None and found.bound_to == {"user_id": "ann", "agent_id": "cook"} and found.role == "viewer"
+    assert "viewer" in run("list") and "user_id=ann  agent_id=cook" in run("list")
+
+
+def test_it_refuses_a_scope_that_names_nobody_and_an_owner_that_is_bound(project: Project) -> None:
+    for arguments, words in (
+        (["--user-id", "*"], r"user_id='\*' names nobody"),
+        (["--user-id", ""], "user_id='' names nobody"),
+        (["--app-id", "x" * 300], "app_id has 300 characters"),
+        (["--user-id", "a\x00"], "user_id holds a NUL"),
+        (["--role", "owner", "--user-id", "ann"], "an owner's key manages the organisation and cannot be bound"),
+    ):
+        with pytest.raises(CommandError, match=words):
+            run("create", "--project", project.name, *arguments)
+    assert not ApiKey.objects.exists()

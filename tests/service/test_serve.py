@@ -69,7 +69,9 @@ def test_it_listens_on_loopback_only(service: Service) -> None:
         if connection.status == psutil.CONN_LISTEN
     ]
     assert listening
-    assert {(address.ip, address.port) for address in listening} == {("127.0.0.1", service.port)}
+    assert {(address.ip, address.port) for address in listening} == {
+        ("127.0.0.1", port) for port in (service.port, service.mcp_port)
+    }
 
 
 def test_it_refuses_a_second_run_on_the_same_folder(service: Service) -> None:

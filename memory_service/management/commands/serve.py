@@ -29,18 +29,20 @@ POLL_S = 0.2
 QUICK_EXIT_S = 5  # a process that lived for less than this is restarted with a growing delay
 MAX_RESTART_DELAY_S = 30
 WORKER_NICENESS = 5  # the web server answers people; the worker can wait
-STOP_TIMEOUTS_S = {"web": 2.0, "beat": 1.0, "worker": 2.5, "redis": 1.0, "postgres": 3.0}  # in all under 10 s
+# In all under 10 s; mcp is asked together with web, so its time is what it takes longer.
+STOP_TIMEOUTS_S = {"web": 2.0, "mcp": 0.4, "beat": 1.0, "worker": 2.5, "redis": 1.0, "postgres": 3.0}
 
 READY = """
 Ready: {url}
   Dashboard: user admin, password in {data_dir}/admin-password
   API:       key in {data_dir}/api-key, reference at {url}/api/docs/
-  Logs:      {data_dir}/logs
+{mcp}  Logs:      {data_dir}/logs
 Try:
   curl -s {url}/v3/memories/search/ -H "Authorization: Token $(cat {data_dir}/api-key)" \\
     -H 'Content-Type: application/json' \\
     -d '{{"query": "Where does Maya live?", "filters": {{"user_id": "maya"}}, "top_k": 3}}'
 Ctrl-C stops everything."""
+MCP_READY = "  MCP:       {url}/mcp, see docs/mcp.md\n"
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Stopped(Exception):
 
 
 class Command(BaseCommand):
-    help = "Start PostgreSQL, Redis, web server, worker and beat on DATA_DIR; Ctrl-C stops them."
+    help = "Start PostgreSQL, Redis, web and MCP server, worker and beat on DATA_DIR; Ctrl-C stops them."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -70,7 +72,7 @@ class Command(BaseCommand):
         (self.data_dir / "logs").mkdir(exist_ok=True)
         settings.STATIC_ROOT.mkdir(exist_ok=True)  # empty; whitenoise warns of a folder that is not there
         lock = self._lock()
-        self._check_port()
+        self._check_ports()
         signal.signal(signal.SIGTERM, _raise_stopped)
         signal.signal(signal.SIGINT, _raise_stopped)
         try:
@@ -97,18 +99,14 @@ class Command(BaseCommand):
             ) from exc
         return lock
 
-    def _check_port(self) -> None:
+    def _check_ports(self) -> None:
         embedded.end_leftovers(self.data_dir)  # of a killed run: it may still hold the port
-        host, port = settings.ENV.host, settings.ENV.port
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as exc:
-                other = f"make run PORT={port % 65535 + 1}"
-                raise CommandError(
-                    f"PORT={port} on {host} cannot be used ({exc.strerror}): choose another, e.g. `{other}`."
-                ) from exc
+        port, mcp_port = settings.ENV.port, settings.ENV.effective_mcp_port
+        _check_port("PORT", port, f"choose another, e.g. `make run PORT={(port + 9) % 65535 + 1}`")
+        if mcp_port == port:
+            raise CommandError(f"MCP_PORT={mcp_port} is PORT too: choose another, or MCP_PORT=0 for no MCP server.")
+        if mcp_port:
+            _check_port("MCP_PORT", mcp_port, "choose another, or MCP_PORT=0 for no MCP server")
 
     def _start_all(self) -> None:
         if not settings.ENV.celery_broker_url:
@@ -122,6 +120,8 @@ class Command(BaseCommand):
         celery = ("celery", "--quiet", "-A", "memory_service")
         schedule = str(self.data_dir / "beat-schedule")
         self._add("web", self._python("web", "gunicorn", "-c", "memory_service/gunicorn.py", "memory_service.wsgi"))
+        if settings.ENV.effective_mcp_port:
+            self._add("mcp", self._python("mcp", "manage", "mcp", "--http"))
         self._add("worker", self._python("worker", *celery, "worker"))
         self._add("beat", self._python("beat", *celery, "beat", "-s", schedule, "--pidfile="))
 
@@ -152,17 +152,19 @@ class Command(BaseCommand):
         return self.data_dir / "logs" / f"{name}.log"
 
     def _announce(self) -> None:
-        url = f"http://{settings.ENV.host}:{settings.ENV.port}"
-        self._wait_until_ready(url)
+        mcp_port = settings.ENV.effective_mcp_port
+        url, mcp_url = (f"http://{settings.ENV.host}:{port}" for port in (settings.ENV.port, mcp_port))
+        mcp = MCP_READY.format(url=mcp_url) if mcp_port else ""
+        self._wait_until_ready(f"{url}/readyz", *([f"{mcp_url}/healthz"] if mcp else []))
         if settings.ENV.load_sample:
             call_command("load_sample", stdout=self.stdout)
             connections.close_all()
-        self.stdout.write(READY.format(url=url, data_dir=self.data_dir))
+        self.stdout.write(READY.format(url=url, mcp=mcp, data_dir=self.data_dir))
         self.stdout.flush()
 
-    def _wait_until_ready(self, url: str) -> None:
+    def _wait_until_ready(self, *urls: str) -> None:
         end = time.monotonic() + READY_TIMEOUT_S
-        while not _answers(f"{url}/readyz"):
+        while not all(_answers(url) for url in urls):
             self._revive()
             if time.monotonic() > end:
                 raise CommandError(f"Not ready after {READY_TIMEOUT_S} s: see {self.data_dir / 'logs'}.")
@@ -192,12 +194,25 @@ class Command(BaseCommand):
                 child.process, child.started_at, child.restart_at = child.start(), now, None
 
     def _stop_all(self) -> None:
-        """Web first, so that nothing new arrives; then the workers; the stores last."""
-        order = ["web", "beat", "worker", "redis", "postgres"]
+        """Web and MCP first, so that nothing new arrives; then the workers; the stores last."""
+        order = list(STOP_TIMEOUTS_S)
+        for child in self.children:
+            if child.name == "mcp" and child.process.poll() is None:
+                child.process.terminate()
         for child in sorted(self.children, key=lambda c: order.index(c.name)):
             stop = embedded.stop_postgres if child.name == "postgres" else embedded.stop
             stop(child.process, timeout_s=STOP_TIMEOUTS_S[child.name])
         embedded.end_leftovers(self.data_dir)
+
+
+def _check_port(name: str, port: int, remedy: str) -> None:
+    host = settings.ENV.host
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise CommandError(f"{name}={port} on {host} cannot be used ({exc.strerror}): {remedy}.") from exc
 
 
 def _raise_stopped(signum: int, frame: FrameType | None) -> None:
