@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("memory_service", "0007_platform"),
+        ("memory_service", "0010_answers"),
     ]
 
     operations = [

@@ -32,7 +32,7 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memory_service", "0010_answers")]
+    dependencies = [("memory_service", "0011_key_scope")]
 
     operations = [
         migrations.AddField("memory", "traits", models.BigIntegerField(default=0, db_default=0)),
