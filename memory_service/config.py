@@ -53,6 +53,7 @@ class Environment(BaseSettings):
     llm_api_base: str = ""
     llm_api_key: str = ""
     llm_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    tokenizers_dir: str = ""
 
     webhook_allow_private: bool = False
 

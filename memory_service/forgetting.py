@@ -30,6 +30,7 @@ from .logs import request_id
 from .models import (
     ApiKey,
     Assertion,
+    ContextLedger,
     Entity,
     EntityRecord,
     Event,
@@ -305,6 +306,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
         erasure.destroy_scope(scope_id)
     # What was exported of the scope goes too. Whoever writes an export waits for the memories, so these come last.
     erasure.destroy(MemoryExport.objects.filter(scope_ids__contains=[scope_id]))
+    erasure.destroy(ContextLedger.objects.filter(scope_ids__contains=[scope_id]))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
 
 

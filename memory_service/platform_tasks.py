@@ -15,7 +15,7 @@ from celery.signals import task_postrun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import exporting, importing, organisations, tasks, webhooks
+from . import exporting, importing, organisations, stable_order, tasks, webhooks
 from .models import ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ def tidy() -> None:
     webhooks.drop_old_deliveries()
     exporting.drop_expired_exports()
     importing.drop_expired_jobs()
+    stable_order.drop_expired()
 
 
 @shared_task

@@ -9,6 +9,7 @@ from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
 from . import (
+    context,
     costs,
     entities,
     events,
@@ -65,6 +66,7 @@ urlpatterns = [
     path("v1/imports/<uuid:import_id>/", imports.job),
     path("v1/imports/<uuid:import_id>/lines/", imports.lines),
     path("v1/imports/<uuid:import_id>/retry/", imports.retry),
+    path("v1/context/", context.context),
     path("v1/sessions/", sessions.sessions),
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),

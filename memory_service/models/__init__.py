@@ -1,6 +1,7 @@
 """Tables, their constraints and their chainable queries."""
 
 from .change import ScopeChange
+from .context import ContextLedger
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
 from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
@@ -35,6 +36,7 @@ __all__ = [
     "Assertion",
     "Budget",
     "CompletionUsage",
+    "ContextLedger",
     "Embedding",
     "EmbeddingProfile",
     "Entity",
