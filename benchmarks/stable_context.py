@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--budgets", type=int, nargs="+", default=[1000, 2000])
-    parser.add_argument("--keep", type=float, nargs="+", help="shares of the budget to keep; default: the product's")
+    parser.add_argument("--keep", type=float, nargs="+", default=[], help="values of keep_share to try beside none")
     parser.add_argument("--by-session", action="store_true", help="ask in the order in which the evidence was said")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -58,19 +58,15 @@ def ingest(api: Any, sample: dict[str, Any]) -> None:
 
 def replay_all(samples: Sequence[dict[str, Any]], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One row for each question, budget and order."""
-    from memory_service import stable_order
-
-    keeps = args.keep or [stable_order.KEEP_SHARE]
     for sample in samples:
         asked = questions(sample, by_session=args.by_session)
         for budget in args.budgets:
             plain = {order: [ask(sample, q, budget, order) for q, _ in asked] for order in ("relevance", "time")}
             for order, found in plain.items():
                 yield from _rows(sample, asked, found, budget, order)
-            for keep in keeps:
-                stable_order.KEEP_SHARE = keep
-                name = f"stable, keep {keep:g}"
-                found = [ask(sample, q, budget, "stable", session=f"{budget}/{keep}") for q, _ in asked]
+            for keep in (None, *args.keep):
+                name = "stable" if keep is None else f"stable, keep_share {keep:g}"
+                found = [ask(sample, q, budget, "stable", session=f"{budget}/{keep}", keep=keep) for q, _ in asked]
                 yield from _rows(sample, asked, found, budget, name)
 
 
@@ -87,7 +83,9 @@ def questions(sample: dict[str, Any], *, by_session: bool) -> list[tuple[str, se
     return found[:NUM_TURNS]
 
 
-def ask(sample: dict[str, Any], question: str, budget: int, order: str, *, session: str = "") -> Context:
+def ask(
+    sample: dict[str, Any], question: str, budget: int, order: str, *, session: str = "", keep: float | None = None
+) -> Context:
     from memory_service import context, filters
     from memory_service.models import Project
     from memory_service.retrieval import SearchRequest
@@ -95,7 +93,7 @@ def ask(sample: dict[str, Any], question: str, budget: int, order: str, *, sessi
     node = filters.parse({"user_id": sample["sample_id"]})
     search = SearchRequest(question, node, top_k=context.default_top_k(budget))
     named = f"{sample['sample_id']}/{session}" if session else None
-    request = context.ContextRequest(search, max_tokens=budget, order=order, session=named)
+    request = context.ContextRequest(search, max_tokens=budget, order=order, session=named, keep_share=keep)
     return context.assemble(Project.objects.get(), request)
 
 

@@ -33,6 +33,7 @@ MEMORIES = "memories"
 MIN_TOKENS, DEFAULT_TOKENS, MAX_TOKENS = 16, 1_000, 200_000
 DEFAULT_TOP_K, MAX_TOP_K = 60, 1_000
 TOKENS_A_MEMORY = 20  # few memories are shorter: so many are looked for that the budget can be filled
+MAX_KEEP_SHARE = 0.95
 SECTION_SHARE = 0.2  # of the budget, for each section beside the memories
 COMPRESS_RATIO = 4  # how many times the budget is read where it is to be compressed into it
 
@@ -42,7 +43,8 @@ Reason = Literal["budget", "duplicate", "below_threshold", "compressed_away"]
 @dataclass(frozen=True, slots=True)
 class ContextRequest:
     """search: the question and its filter. model: whose tokens are counted, see tokens.tokenizer_for. session: the
-    caller's name for what the stable order is kept for. sections: of SECTIONS, and "memories"."""
+    caller's name for what the stable order is kept for. keep_share: of the budget, which a stable context leaves as it
+    was; None: as stable_order.py finds best. sections: of SECTIONS, and "memories"."""
 
     search: SearchRequest
     max_tokens: int = DEFAULT_TOKENS
@@ -52,6 +54,7 @@ class ContextRequest:
     model: str | None = None
     sections: tuple[str, ...] = (MEMORIES,)
     session: str | None = None
+    keep_share: float | None = None
 
 
 @dataclass(slots=True)
@@ -146,6 +149,8 @@ def check(request: ContextRequest) -> None:
     _check_one("compress", request.compress, COMPRESSIONS)
     for name in request.sections:
         _check_one("sections", name, (MEMORIES, *SECTIONS))
+    if request.keep_share is not None and not 0 <= request.keep_share <= MAX_KEEP_SHARE:
+        raise InvalidInput(f"keep_share={request.keep_share:g} is out of range: 0 to {MAX_KEEP_SHARE} is accepted")
     if request.order == "stable" and not request.session:
         raise InvalidInput(
             "order=stable needs session: any name for the conversation whose context is to stay the same"
@@ -376,7 +381,9 @@ def assemble_stable(
 ) -> Context:
     assert request.session  # check() saw to it
     with stable_order.opened(project, request.session, shape_of(request, drawing)) as book:
-        shown = stable_order.plan(book, project, request.search, drawing, candidates, to_candidate)
+        shown = stable_order.plan(
+            book, project, request.search, drawing, candidates, to_candidate, keep_share=request.keep_share
+        )
         while True:
             rendered = drawing.render([one.entry for one in shown.all])
             num_tokens = drawing.tokenizer.count(rendered.text)
@@ -392,7 +399,8 @@ def assemble_stable(
         book.save(shown)
     items = [to_item(drawing, one.candidate, span) for one, span in zip(shown.all, rendered.spans, strict=True)]
     here = {one.candidate.id for one in shown.all}
-    left_out += [(one.id, "budget") for one in candidates if one.id not in here]
+    left_out += [(one.id, "budget") for one in candidates]
+    left_out = [(one, reason) for one, reason in left_out if one not in here]
     kept = shown.num_unchanged
     unchanged = drawing.tokenizer.count(rendered.text[: rendered.spans[kept - 1][1]]) if kept else 0
     return Context(

@@ -18,7 +18,7 @@ from memory_service.formats import FORMATS
 
 from . import handlers, rendering
 from .memories import body_of
-from .serializers import NameField, SearchSerializer, validated
+from .serializers import NameField, NumberField, SearchSerializer, validated
 
 
 class ContextSerializer(SearchSerializer):
@@ -40,6 +40,14 @@ class ContextSerializer(SearchSerializer):
     )
     session = NameField(help_text="for order=stable: a name for the conversation")
 
+    keep_share = NumberField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=stage.MAX_KEEP_SHARE,
+        help_text="for order=stable: how much of the budget to leave as it was, whatever is asked",
+    )
+
     def to_context_request(self) -> stage.ContextRequest:
         data = self.validated_data
         search = self.to_request(refuse_top_level=True)
@@ -53,6 +61,7 @@ class ContextSerializer(SearchSerializer):
             model=data.get("model") or None,
             sections=tuple(dict.fromkeys(data.get("sections") or (stage.MEMORIES,))),
             session=data.get("session") or None,
+            keep_share=data.get("keep_share"),
         )
 
 
