@@ -29,7 +29,7 @@ from .prompts.compress import Piece, Rewritten, compress_prompt
 
 logger = logging.getLogger(__name__)
 
-TARGET_SLOPE, MIN_SHARE = 0.5, 0.2  # SCOPE as in docs/context.md: a and lo
+TARGET_SLOPE, MIN_SHARE = 1.0, 0.2  # a and lo of share_targets
 KEYWORD_BONUS = 0.1  # of a sentence's score, where it has a name or number: they are what is asked for
 WORDS_SHARE, MEANING_SHARE = 0.5, 0.5
 SEGMENT_WORDS = (60, 200)  # a long text is rewritten in pieces of about these sizes
@@ -74,7 +74,7 @@ def share_targets(lengths: Sequence[int], relevance: Sequence[float], total: int
     rho = min(1.0, total / max(1, sum(lengths)))
     spread = np.asarray(relevance, dtype=float)
     spread = (spread - spread.min()) / max(1e-9, float(spread.max() - spread.min()))
-    shares = np.clip(rho * (1 + TARGET_SLOPE * (spread - spread.mean()) * 2), min(MIN_SHARE, rho), 1.0)
+    shares = np.clip(rho * (1 + TARGET_SLOPE * (spread - spread.mean())), min(MIN_SHARE, rho), 1.0)
     targets = [int(length * share) for length, share in zip(lengths, shares, strict=True)]
     left = total - sum(targets)
     for index in sorted(range(len(lengths)), key=lambda i: (-relevance[i], i)):
