@@ -2,6 +2,7 @@
 
     ingest       messages a second until every event has SUCCEEDED, no LLM; several users at once
     acknowledge  how long `add` takes to answer: alone, and while the workers are busy with the above
+    context      over HTTP, a context of 1,000 tokens at 10,000 memories in the scope, as it is and in the stable order
     search       over HTTP with the query embedded, at 10,000 memories in the scope and 100,000 in the project
     mem0         Memory.add(infer=False) and Memory.search in process, local Qdrant, the same model
 
@@ -56,6 +57,7 @@ def main() -> None:
         figures |= bench_acknowledge(api)
         fill(data_dir, num_scopes=args.scopes)
         figures |= bench_search(api, num_queries=args.queries, num_memories=10_000 * args.scopes)
+        figures |= bench_context(api, num_queries=args.queries)
     if args.mem0_messages:
         figures |= bench_mem0(args.mem0_messages)
     print_table(figures)
@@ -259,6 +261,24 @@ def bench_search(api: httpx.Client, *, num_queries: int, num_memories: int) -> d
         f"search, 10,000 in scope, {num_memories:,} in project": ask({"user_id": "fill-0"}, 10),
         "search, the same, top_k 100": ask({"user_id": "fill-1"}, 100),
         f"search, whole project of {num_memories:,}": ask({"user_id": "*"}, 10, 100),
+    }
+
+
+def bench_context(api: httpx.Client, *, num_queries: int) -> dict[str, Any]:
+    def ask(**wishes: Any) -> dict[str, float]:
+        speech, latencies = Speech(uuid.uuid4().int), []
+        for _ in range(num_queries):
+            body = {"query": speech.question(), "filters": {"user_id": "fill-0"}, **wishes}
+            latency_ms, found = timed(lambda body=body: api.post("/v1/context/", json=body))  # type: ignore[misc]
+            if not 0 < found["num_tokens"] <= found["max_tokens"]:
+                raise SystemExit(f"a context of {found['num_tokens']} tokens")
+            latencies.append(latency_ms)
+        return percentiles(latencies[20:])
+
+    return {
+        "context, 1,000 tokens, 10,000 in scope": ask(),
+        "context, the same, JSON, 4,000 tokens": ask(format="json", max_tokens=4000),
+        "context, the same, stable order": ask(order="stable", session=f"bench-{uuid.uuid4()}"),
     }
 
 

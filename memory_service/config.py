@@ -60,6 +60,7 @@ class Environment(BaseSettings):
     llm_api_key: str = ""
     chat_models: CommaSeparated = ()
     llm_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    tokenizers_dir: str = ""
 
     webhook_allow_private: bool = False
 

@@ -36,6 +36,7 @@ KEPT = {
     "LifecycleSettings": "the project's choices",
     "Webhook": "where the project's changes are told",
     "WebhookDelivery": "ids, states and what receivers answered; no text of a memory",
+    "ContextLedger": "ids and hashes; found by its scope_ids, and destroyed with them: forgetting.forget_in_scope",
     "MemoryExport": "found by its scope_ids, and destroyed with them: forgetting.forget_in_scope",
     "EvaluationCorpus": "a hash of what was ingested; its scratch project has scopes of its own",
     "EvaluationRun": "found by its scope_ids and entities: forgetting.forget_in_scope, forget_records",

@@ -31,6 +31,7 @@ from .models import (
     Answer,
     ApiKey,
     Assertion,
+    ContextLedger,
     Entity,
     EntityRecord,
     EvaluationCorpus,
@@ -313,6 +314,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
     erasure.destroy(MemoryExport.objects.filter(scope_ids__contains=[scope_id]))
     erasure.destroy(EvaluationRun.objects.filter(scope_ids__contains=[scope_id]))
     erasure.destroy(Answer.objects.filter(scope_ids__contains=[scope_id]))
+    erasure.destroy(ContextLedger.objects.filter(scope_ids__contains=[scope_id]))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
 
 

@@ -15,7 +15,7 @@ from celery.signals import task_postrun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import answering, exporting, importing, organisations, tasks, webhooks
+from . import answering, exporting, importing, organisations, stable_order, tasks, webhooks
 from .evaluation import jobs as evaluation_jobs
 from .models import EvaluationRun, ImportJob, MemoryExport, ProjectDeletion
 
@@ -101,6 +101,7 @@ def tidy() -> None:
     importing.drop_expired_jobs()
     evaluation_jobs.drop_orphans()
     answering.drop_expired()
+    stable_order.drop_expired()
 
 
 @shared_task

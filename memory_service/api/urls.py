@@ -11,6 +11,7 @@ from django.urls.converters import StringConverter
 from . import (
     answers,
     chat,
+    context,
     costs,
     entities,
     evaluations,
@@ -73,6 +74,7 @@ urlpatterns = [
     path("v1/evaluations/<uuid:evaluation_id>/", evaluations.evaluation),
     path("v1/evaluations/<uuid:evaluation_id>/cancel/", evaluations.cancel),
     path("v1/evaluations/<uuid:evaluation_id>/questions/", evaluations.questions),
+    path("v1/context/", context.context),
     path("v1/sessions/", sessions.sessions),
     path("v1/sessions/<uuid:session_id>/", sessions.session),
     path("v1/sessions/<uuid:session_id>/messages/", sessions.messages),

@@ -27,6 +27,7 @@ from memory_service.extraction.rendered import render_block
 from memory_service.filters import parse_moment, to_q
 from memory_service.ingest import AddRequest, NewMessage
 from memory_service.knowledge import search as knowledge_search
+from memory_service.knowledge.anchors import find_anchors
 from memory_service.models import Entity, Event, EventStatus, Memory, Relation
 from memory_service.moments import moment_of
 from memory_service.retrieval import Hit, SearchRequest
@@ -384,7 +385,7 @@ def graph_neighbourhood(connection: Connection, asked: GraphArguments) -> Neighb
     project, node = connection.project, connection.filter
     name = check_text(asked.entity, name="entity")
     scope_ids = retrieval.find_scopes(project, node)
-    anchors = knowledge_search.find_anchors(scope_ids, name) if scope_ids else {}
+    anchors = find_anchors(scope_ids, name) if scope_ids else {}
     if not anchors:
         return Neighbourhood(entities=[], relations=[], is_truncated=False)
     visible = knowledge_search.list_entities(project, node).filter(pk__in=list(anchors))

@@ -13,7 +13,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('memory_service', '0008_evaluation'),
+        ('memory_service', '0009_context'),
     ]
 
     operations = [

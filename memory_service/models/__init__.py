@@ -2,6 +2,7 @@
 
 from .answers import Answer
 from .change import ScopeChange
+from .context import ContextLedger
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
 from .embedding import Embedding, EmbeddingProfile
 from .evaluation import EvaluationCorpus, EvaluationRun, EvaluationScore, EvaluationStatus
@@ -38,6 +39,7 @@ __all__ = [
     "Assertion",
     "Budget",
     "CompletionUsage",
+    "ContextLedger",
     "Embedding",
     "EmbeddingProfile",
     "Entity",

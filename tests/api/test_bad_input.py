@@ -37,6 +37,7 @@ WITH_BODY = [
     ("PUT", "/v1/batch/"),
     ("DELETE", "/v1/batch/"),
     ("POST", "/v1/feedback/"),
+    ("POST", "/v1/context/"),
     ("POST", "/v1/graph/"),
     ("POST", "/v1/graph/rank/"),
     ("POST", f"/v1/graph/entities/{MISSING}/merge/"),

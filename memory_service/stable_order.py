@@ -1,0 +1,239 @@
+"""Context that begins as the one before it did, so that the provider's prefix cache holds.
+
+A ledger remembers which memories a session's context shows, in their order. Each call keeps the longest part of them
+from the beginning that is still as it was, and puts what is new behind it. Where there is no room, what stands last is
+dropped first, down to KEEP_SHARE of the budget; where that leaves out too much of what the question needs, the context
+is written anew: a new epoch. A memory that was changed, deleted or no longer passes the filter ends the part that is
+kept, so that it is never shown again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from . import compression, retrieval
+from .formats import Entry
+from .models import ContextLedger, Memory, Project
+from .models.context import in_some_days
+from .moments import texts_known_at
+from .retrieval import Hit, SearchRequest
+
+if TYPE_CHECKING:
+    from .context import Candidate, Drawing
+
+# Chosen on LoCoMo-format conversations: what loses about 0.02 of recall there. docs/context.md has the table.
+KEEP_SHARE = 0.65  # of the budget, which a question leaves as it is
+MIN_COVERAGE = 0.4  # of the memories that the question alone would show; with fewer of them a new epoch begins
+FORMAT_VERSION = 1  # raise it where the same memory is drawn in another way
+HASH_CHARS = 16
+
+
+@dataclass(slots=True)
+class Placed:
+    candidate: Candidate
+    part: int
+
+    @property
+    def entry(self) -> Entry:
+        return self.candidate.entry(self.part)
+
+    @property
+    def hash(self) -> str:
+        shown = f"{FORMAT_VERSION}\n{self.candidate.date}\n{self.candidate.shown}"
+        return hashlib.sha256(shown.encode()).hexdigest()[:HASH_CHARS]
+
+
+@dataclass(slots=True)
+class Shown:
+    """kept: as the last context began. new: behind it. pending: last, and not remembered; messages that will soon be
+    memories."""
+
+    epoch: int
+    kept: list[Placed] = field(default_factory=list)
+    new: list[Placed] = field(default_factory=list)
+    pending: list[Placed] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[Placed]:
+        return [*self.kept, *self.new, *self.pending]
+
+    @property
+    def num_unchanged(self) -> int:
+        return len(self.kept)
+
+    def drop_last(self) -> bool:
+        """False where nothing is left to drop."""
+        for placed in (self.pending, self.new, self.kept):
+            if placed:
+                placed.pop()
+                return True
+        return False
+
+
+@dataclass(slots=True)
+class Book:
+    """The ledger's row, locked until the transaction ends."""
+
+    row: ContextLedger
+
+    def save(self, shown: Shown) -> None:
+        remembered = [*shown.kept, *shown.new]
+        self.row.epoch = shown.epoch
+        self.row.entries = [_to_json(one) for one in remembered]
+        memories = [one.candidate.hit.memory for one in remembered]
+        self.row.scope_ids = sorted({memory.scope_id for memory in memories if memory})
+        self.row.expires_at = in_some_days()
+        self.row.save()
+
+
+def _to_json(placed: Placed) -> dict[str, Any]:
+    memory = placed.candidate.hit.memory
+    assert memory is not None  # what is pending is not remembered
+    kept = placed.candidate.kept
+    return {"memory": memory.pk, "part": placed.part, "hash": placed.hash, "kept": list(kept) if kept else None}
+
+
+@contextmanager
+def opened(project: Project, session: str, shape: str) -> Iterator[Book]:
+    """The session's ledger, for this caller alone. Of another shape, or expired, it is empty."""
+    key_hash = hashlib.sha256(f"{project.pk}\n{session}".encode()).hexdigest()
+    with transaction.atomic():
+        ContextLedger.objects.get_or_create(project=project, key_hash=key_hash, defaults={"shape": shape})
+        row = ContextLedger.objects.select_for_update().get(project=project, key_hash=key_hash)
+        if row.shape != shape or row.expires_at <= timezone.now():
+            row.epoch += bool(row.entries)
+            row.shape, row.entries = shape, []
+        yield Book(row)
+
+
+def drop_expired() -> int:
+    return ContextLedger.objects.filter(expires_at__lte=timezone.now()).delete()[0]
+
+
+def plan(
+    book: Book,
+    project: Project,
+    search: SearchRequest,
+    drawing: Drawing,
+    candidates: Sequence[Candidate],
+    to_candidate: Callable[[Hit], Candidate],
+    *,
+    keep_share: float | None = None,
+) -> Shown:
+    """What the context shows now: candidates (best first) behind what it showed before.
+
+    keep_share: instead of KEEP_SHARE, and without new epochs.
+    """
+    kept = _still_true(book.row, project, search, drawing, candidates, to_candidate)
+    wanted, _ = drawing.fill(candidates)
+    room = drawing.max_tokens - drawing.frame_cost()
+    kept = _make_room(kept, wanted, drawing, room, KEEP_SHARE if keep_share is None else keep_share)
+    shown = Shown(book.row.epoch, kept)
+    _append(shown, wanted, drawing, room)
+    if kept and keep_share is None and _coverage(shown, wanted) < MIN_COVERAGE:
+        shown = Shown(book.row.epoch + 1)
+        _append(shown, wanted, drawing, room)
+    elif not kept and book.row.entries:
+        shown.epoch += 1
+    return shown
+
+
+def _still_true(
+    row: ContextLedger,
+    project: Project,
+    search: SearchRequest,
+    drawing: Drawing,
+    candidates: Sequence[Candidate],
+    to_candidate: Callable[[Hit], Candidate],
+) -> list[Placed]:
+    """The entries from the beginning that can be shown as they were."""
+    hits = {one.hit.memory.pk: one.hit for one in candidates if one.hit.memory is not None}
+    memories = _load(project, search, [entry["memory"] for entry in row.entries])
+    sources = retrieval.load_sources([pk for pk in memories if pk not in hits])
+    kept: list[Placed] = []
+    for entry in row.entries:
+        memory = memories.get(entry["memory"])
+        if memory is None:
+            break
+        hit = hits.get(memory.pk) or Hit(0.0, {}, memory=memory, sources=sources.get(memory.pk, []))
+        candidate = to_candidate(hit)
+        if entry["kept"]:
+            sentences = compression.split(candidate.text)
+            if max(entry["kept"]) >= len(sentences):
+                break
+            text = compression.rejoin(sentences, entry["kept"])
+            candidate = replace(candidate, text=text, kept=tuple(entry["kept"]), compressed=True)
+        placed = Placed(candidate, entry["part"])
+        if placed.hash != entry["hash"]:
+            break
+        kept.append(placed)
+    return _whole_parts(kept, drawing, row.entries[len(kept)]["part"] if len(kept) < len(row.entries) else None)
+
+
+def _load(project: Project, search: SearchRequest, pks: Sequence[int]) -> dict[int, Memory]:
+    """Those that this question's filter lets through."""
+    passing = retrieval.memories_passing(project, search.filter, show_expired=search.show_expired, moment=search.moment)
+    memories: dict[int, Memory] = passing.for_rendering().in_bulk(list(pks))
+    if search.moment.known_at is not None:
+        for pk, text in texts_known_at(memories.values(), search.moment.known_at).items():
+            memories[pk].text = text
+    return memories
+
+
+def _whole_parts(kept: list[Placed], drawing: Drawing, broken_part: int | None) -> list[Placed]:
+    """A format that counts the rows of a part says so before them: a part that lost a row begins otherwise."""
+    if drawing.format.name == "toon" and broken_part is not None:
+        return [one for one in kept if one.part != broken_part]
+    return kept
+
+
+def _sizes(placed: Sequence[Placed], drawing: Drawing) -> list[int]:
+    """What each adds to the text where it stands."""
+    sizes = []
+    date = ""
+    for one in placed:
+        heading = drawing.heading_cost(one.candidate) if one.candidate.date != date else 0
+        sizes.append(drawing.cost_of(one.candidate) + heading)
+        date = one.candidate.date
+    return sizes
+
+
+def _make_room(
+    kept: list[Placed], wanted: Sequence[Candidate], drawing: Drawing, room: int, keep_share: float
+) -> list[Placed]:
+    """Drops from the end until what is wanted fits, or only keep_share of the room is left."""
+    sizes = _sizes(kept, drawing)
+    used = sum(sizes)
+    here = {one.candidate.id for one in kept}
+    cost = {one.id: drawing.cost_of(one) + drawing.heading_cost(one) for one in wanted}
+    missing = sum(size for name, size in cost.items() if name not in here)
+    count = len(kept)
+    while count and used + missing > room and used - sizes[count - 1] >= keep_share * room:
+        count -= 1
+        used -= sizes[count]
+        missing += cost.get(kept[count].candidate.id, 0)
+    return _whole_parts(kept[:count], drawing, kept[count].part if count < len(kept) else None)
+
+
+def _append(shown: Shown, wanted: Sequence[Candidate], drawing: Drawing, room: int) -> None:
+    here = {one.candidate.id for one in shown.kept}
+    left = room - sum(_sizes(shown.kept, drawing))
+    fresh, _ = drawing.fill([one for one in wanted if one.id not in here], room=left)
+    part = shown.kept[-1].part + 1 if shown.kept else 1
+    for one in sorted(fresh, key=lambda one: one.in_time):
+        if one.hit.memory is None:
+            shown.pending.append(Placed(one, part + 1))
+        else:
+            shown.new.append(Placed(one, part))
+
+
+def _coverage(shown: Shown, wanted: Sequence[Candidate]) -> float:
+    here = {one.candidate.id for one in shown.all}
+    return sum(one.id in here for one in wanted) / len(wanted) if wanted else 1.0
