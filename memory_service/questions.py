@@ -6,8 +6,6 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import numpy as np
-
 from . import lexical
 from .traits import Traits, first_name_key, fold_name, name_key
 
@@ -47,14 +45,13 @@ def read(query: str, said: Traits, *, speaker_aware: bool = True) -> Question:
     names: Collection[str] = ()
     speakers, first_names = set(), set()
     if speaker_aware:
-        known, known_first = set(np.unique(said.name).tolist()), set(np.unique(said.first_name).tolist())
         named = []
         for run in _runs(query):
             key, first = name_key(run), first_name_key(run)
-            if key in known:
+            if key in said.known_names:
                 speakers.add(key)
                 named.append(run)
-            elif " " not in run and first in known_first:
+            elif " " not in run and first in said.known_first_names:
                 first_names.add(first)
                 named.append(run)
         names = {term for run in named for term in lexical.terms(run)}

@@ -20,6 +20,8 @@ are counted in turns of one session; a document that is no turn (a fact) stands 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 from . import lexical
 from .questions import Question
 from .search_cache import Documents
-from .windows import Windows
+from .windows import Totals
 
 Scores = NDArray[np.float64]
 Frequencies = Mapping[str, Scores]  # of each term that occurs, (N,) how often it stands in each document
@@ -52,17 +54,24 @@ def compute(
     size = len(documents.ids)
     if not size:
         return {name: np.zeros(0) for name in wanted}
-    windows = documents.windows
+    windows, lengths = documents.windows, documents.num_terms
     seen = [frequencies[term] for term in question.content if term in frequencies]
     num_unseen = len(question.content) - len(seen)
-    matrix = np.stack(seen or [np.zeros(size)])  # (T, N)
-    lengths = documents.num_terms
+    matrix = np.zeros((size, max(1, len(seen))), np.float32)  # (N, T)
+    for column, frequency in enumerate(seen):
+        matrix[:, column] = frequency
+
+    @cache
+    def totals(name: str) -> Totals:
+        values: dict[str, NDArray[Any]] = {"tf": matrix, "length": lengths, "cosine": cosines}
+        return Totals(values[name] if name in values else (matrix > 0).astype(np.float32), windows)
 
     def words(before: int, after: int) -> Scores:
-        return bm25_share(windows.sum(matrix, before, after), windows.sum(lengths, before, after), num_unseen)
+        return bm25_share(totals("tf").sum(before, after), totals("length").sum(before, after), num_unseen)
 
     def meaning(reach: int) -> Scores:
-        return np.asarray(windows.sum(cosines, reach, reach) / windows.sum(np.ones(size), reach, reach))
+        low, high = windows.bounds(reach, reach)
+        return np.asarray(np.maximum(totals("cosine").sum(reach, reach), 0.0) / (high - low))
 
     makers: dict[str, Callable[[], Scores]] = {
         "bm25": lambda: bm25_share(matrix, lengths, num_unseen),
@@ -70,7 +79,7 @@ def compute(
         "around_bm25": lambda: words(3, 3),
         "before_bm25": lambda: words(2, 0),
         "session_bm25": lambda: _session_words(documents, matrix, num_unseen),
-        "coverage": lambda: _coverage(windows, matrix, num_unseen),
+        "coverage": lambda: _coverage(totals("held").sum(2, 2), matrix, num_unseen),
         "semantic": lambda: cosines,
         "neighbour_semantic": lambda: meaning(1),
         "around_semantic": lambda: meaning(3),
@@ -84,39 +93,42 @@ def compute(
     return {name: makers[name]() for name in wanted if name in makers}
 
 
-def bm25_share(frequencies: Scores, lengths: Scores, num_unseen: int = 0) -> Scores:
+def bm25_share(frequencies: NDArray[np.float32], lengths: Scores, num_unseen: int = 0) -> Scores:
     """BM25 as a share of what a text of mean length with each query term once would score; at most 1.
 
-    frequencies: (T, N). lengths: (N,). num_unseen: query terms that no text holds; they count in the divisor.
+    frequencies: (N, T). lengths: (N,). num_unseen: query terms that no text holds; they count in the divisor.
     """
-    size = len(lengths)
-    idfs = np.array([lexical.idf(int(count), size) for count in (frequencies > 0).sum(axis=1)])
-    best = float(idfs.sum()) + num_unseen * lexical.idf(0, size)
+    idfs, best = _idfs(frequencies, num_unseen)
     norm = lexical.BM25_K1 * (1 - lexical.BM25_B + lexical.BM25_B * lengths / max(lengths.mean(), 1e-9))
-    parts = frequencies * (lexical.BM25_K1 + 1) / (frequencies + norm)
-    return np.asarray(np.minimum(idfs @ parts / best, 1.0))
+    parts = frequencies / (frequencies + norm.astype(np.float32)[:, None])
+    return np.asarray(np.minimum((parts @ idfs).astype(np.float64) * ((lexical.BM25_K1 + 1) / best), 1.0))
 
 
-def _session_words(documents: Documents, matrix: Scores, num_unseen: int) -> Scores:
+def _idfs(frequencies: NDArray[np.float32], num_unseen: int) -> tuple[NDArray[np.float32], float]:
+    """((T,) of each term, their sum with those of the unseen)"""
+    size = len(frequencies)
+    idfs = [lexical.idf(int(count), size) for count in np.count_nonzero(frequencies, axis=0)]
+    return np.array(idfs, np.float32), sum(idfs) + num_unseen * lexical.idf(0, size)
+
+
+def _session_words(documents: Documents, matrix: NDArray[np.float32], num_unseen: int) -> Scores:
     """The session as one text."""
     session, count = documents.session, documents.num_sessions
-    summed = np.stack([np.bincount(session, row, count).astype(np.float64) for row in matrix])
-    lengths = np.bincount(session, documents.num_terms, count).astype(np.float64)
+    begins = np.searchsorted(session, np.arange(count))
+    summed = np.add.reduceat(matrix, begins, axis=0)
+    lengths = np.add.reduceat(documents.num_terms, begins)
     return np.asarray(bm25_share(summed, lengths, num_unseen)[session])
 
 
 def _session_best(documents: Documents, values: Scores) -> Scores:
-    best = np.zeros(documents.num_sessions)
-    np.maximum.at(best, documents.session, values)
-    return np.asarray(best[documents.session])
+    begins = np.searchsorted(documents.session, np.arange(documents.num_sessions))
+    return np.asarray(np.maximum.reduceat(values, begins)[documents.session])
 
 
-def _coverage(windows: Windows, matrix: Scores, num_unseen: int) -> Scores:
-    held = matrix > 0
-    size = matrix.shape[1]
-    idfs = np.array([lexical.idf(int(count), size) for count in held.sum(axis=1)])
-    near = windows.sum(held.astype(np.int32), 2, 2) > 0
-    return np.asarray(idfs @ near / (idfs.sum() + num_unseen * lexical.idf(0, size)))
+def _coverage(near: NDArray[np.float32], matrix: NDArray[np.float32], num_unseen: int) -> Scores:
+    """near: (N, T) in how many texts near by each term stands."""
+    idfs, best = _idfs(matrix, num_unseen)
+    return np.asarray(((near > 0) @ idfs).astype(np.float64) / best)
 
 
 def _speaker(documents: Documents, question: Question) -> Scores:
@@ -173,4 +185,5 @@ def feedback(documents: Documents, candidates: Mapping[str, float], frequencies:
     chosen = sorted(worth, key=lambda term: (-worth[term], term))[:NUM_FEEDBACK_TERMS]
     if not chosen:
         return np.zeros(size)
-    return bm25_share(np.stack([frequencies[term] for term in chosen]), documents.num_terms)
+    matrix = np.stack([frequencies[term] for term in chosen], axis=1).astype(np.float32)
+    return bm25_share(matrix, documents.num_terms)

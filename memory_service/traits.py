@@ -72,6 +72,8 @@ class Traits:
     names_number: NDArray[np.bool_]
     name: NDArray[np.int32]
     first_name: NDArray[np.int32]
+    known_names: frozenset[int]  # without repetition
+    known_first_names: frozenset[int]
 
     @property
     def num_bytes(self) -> int:
@@ -81,11 +83,15 @@ class Traits:
 
 def unpack(packed: NDArray[np.int64]) -> Traits:
     flags = packed & (2**FLAG_BITS - 1)
+    name = (packed >> (FLAG_BITS + FIRST_BITS)).astype(np.int32)
+    first_name = ((packed >> FLAG_BITS) & (2**FIRST_BITS - 1)).astype(np.int32)
     return Traits(
         asking=((flags & ASKING_STEPS) / ASKING_STEPS).astype(np.float32),
         ends_asking=(flags & ENDS_ASKING).astype(np.bool_),
         names_time=(flags & NAMES_TIME).astype(np.bool_),
         names_number=(flags & NAMES_NUMBER).astype(np.bool_),
-        name=(packed >> (FLAG_BITS + FIRST_BITS)).astype(np.int32),
-        first_name=((packed >> FLAG_BITS) & (2**FIRST_BITS - 1)).astype(np.int32),
+        name=name,
+        first_name=first_name,
+        known_names=frozenset(np.unique(name).tolist()),
+        known_first_names=frozenset(np.unique(first_name).tolist()),
     )

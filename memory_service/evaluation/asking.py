@@ -44,7 +44,16 @@ RESERVED = ("query", "filter", "moment", "without")  # of a SearchRequest: not o
 # What decides about what is stored. A change here asks for a new ingest; a change in retrieval does not.
 INGESTING = (
     *("extraction/**/*.py", "knowledge/**/*.py", "ingest.py", "consolidation.py", "policies.py", "chronicle.py"),
-    *("storage.py", "lexical.py", "timeexpr.py", "timeline.py", "categories.py", "embedding.py", "procedural.py"),
+    *(
+        "storage.py",
+        "traits.py",
+        "lexical.py",
+        "timeexpr.py",
+        "timeline.py",
+        "categories.py",
+        "embedding.py",
+        "procedural.py",
+    ),
 )
 
 OnMessages = Callable[[int], None]  # how many messages more are ingested

@@ -12,7 +12,7 @@ from memory_service.search_cache import Documents
 from memory_service.training import corpora
 from memory_service.training import fusion as training
 from memory_service.training.corpora import History, Turn
-from memory_service.windows import Windows
+from memory_service.windows import Totals, Windows
 
 TALK = History(
     "made",
@@ -162,7 +162,10 @@ def test_window_sums_are_those_of_a_loop(linked: list[bool], before: int, after:
         while high < min(len(linked), i + after) and linked[high]:
             high += 1
         expected.append(values[low : high + 1].sum())
-    assert Windows(np.array(linked, np.bool_)).sum(values, before, after) == pytest.approx(expected)
+    windows = Windows(np.array(linked, np.bool_))
+    assert Totals(values, windows).sum(before, after) == pytest.approx(expected)
+    twice = Totals(np.stack([values, 2 * values], axis=1), windows).sum(before, after)
+    assert twice == pytest.approx(np.stack([expected, 2 * np.array(expected)], axis=1))
 
 
 def test_feedback_takes_terms_that_stand_out_and_occur_elsewhere() -> None:
