@@ -47,7 +47,7 @@ class Weights:
 
 @lru_cache(maxsize=1)
 def load_weights() -> dict[str, Weights]:
-    """`plain`, and `feedback` where the feedback signal is among them."""
+    """`plain`, and `feedback` with the signal of pseudo-relevance feedback."""
     record: dict[str, Any] = json.loads(WEIGHTS_FILE.read_text())
     return {name: Weights(one["weights"], one["bias"]) for name, one in record["models"].items()}
 

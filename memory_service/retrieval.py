@@ -74,7 +74,7 @@ STAGES: dict[str, frozenset[str]] = {
     "reply": frozenset({"reply"}),
     "answer_kind": frozenset({"answer_kind"}),
     "length": frozenset({"length"}),
-    "feedback": frozenset({"feedback"}),
+    "pseudo_feedback": frozenset({"pseudo_feedback"}),
     "graph": frozenset({"graph"}),
     "time": frozenset({"time"}),
     "dedupe": frozenset(),
@@ -338,8 +338,8 @@ def score_documents(
     cosines = score_meaning(known, scope_ids, passing, vector.result(), words)
     names = [name for name in signals.NAMES if name in wanted]
     found = signals.compute(documents, asked, frequencies, cosines, wanted=names)
-    if "feedback" in wanted:
-        found["feedback"] = score_feedback(documents, scope_ids, question, found)
+    if "pseudo_feedback" in wanted:
+        found["pseudo_feedback"] = score_feedback(documents, scope_ids, question, found)
     if "time" in wanted:
         found |= score_time(documents, passing, request)
     if "graph" in wanted:

@@ -14,7 +14,7 @@ are counted in turns of one session; a document that is no turn (a fact) stands 
     reply                             the turn before it ends with a question
     answer_kind                       it names a time where the question asks when, a number where it asks how many
     length                            the logarithm of its length in terms
-    feedback                          bm25 of the terms that stand out in the best texts of a first pass
+    pseudo_feedback                   bm25 of the terms that stand out in the best texts of a first pass
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NUM_FEEDBACK_TEXTS, NUM_FEEDBACK_CANDIDATES, NUM_FEEDBACK_TERMS = 8, 40, 10
 def compute(
     documents: Documents, question: Question, frequencies: Frequencies, cosines: Scores, *, wanted: Sequence[str]
 ) -> dict[str, Scores]:
-    """(N,) for each wanted signal, but for `feedback`, which needs a first pass.
+    """(N,) for each wanted signal, but for `pseudo_feedback`, which needs a first pass.
 
     frequencies: of the question's content terms at least. cosines: (N,), 0 to 1.
     """

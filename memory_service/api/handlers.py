@@ -119,7 +119,7 @@ def search(request: Request, data: Any, *, refuse_top_level: bool) -> dict[str, 
         expansion = expand_for(project, asked.query, llm_of(project), reference_date=today)
         asked = replace(asked, also=expansion.queries)
     hits = retrieval.search(project_of(request), asked)
-    explain = parser.validated_data["explain"] or bool(fields and "score_breakdown" in fields)
+    explain = parser.validated_data["explain"] or bool(fields and fields & {"score_breakdown", "score_contributions"})
     answer: dict[str, Any] = {
         "results": rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
     }

@@ -343,8 +343,11 @@ class SearchSerializer(FilteredSerializer):
         help_text="+ more words: of the best texts of a first pass, or other wordings by a model",
     )
     walk = serializers.BooleanField(default=False, help_text="+ over the graph, from what the question names")
-    without = serializers.MultipleChoiceField(
-        choices=sorted(STAGES), default=set, help_text="+ stages to leave out, to see what they do"
+    without = serializers.ListField(
+        child=serializers.ChoiceField(choices=sorted(STAGES)),
+        default=list,
+        max_length=len(STAGES),
+        help_text="+ stages to leave out, to see what they do",
     )
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
     reference_date = AsOfField(required=False, allow_null=True)

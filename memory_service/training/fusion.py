@@ -89,13 +89,13 @@ def examples_of(history: History, embed: Embed, names: Sequence[str]) -> Iterabl
         question = questions.read(text, documents.traits)
         cosines = np.clip(vectors @ vector, 0.0, 1.0).astype(np.float64)
         found = signals.compute(documents, question, frequencies(question.content), cosines, wanted=signals.NAMES)
-        if "feedback" in names:
+        if "pseudo_feedback" in names:
             first = np.mean([found[name] for name in signals.BASIC], axis=0)
             best = np.argsort(-first, kind="stable")[: signals.NUM_FEEDBACK_TEXTS]
             chosen = signals.feedback_candidates(
                 [counts[row] for row in best], [float(first[row]) for row in best], known=set(question.terms)
             )
-            found["feedback"] = signals.feedback(documents, chosen, frequencies(chosen))
+            found["pseudo_feedback"] = signals.feedback(documents, chosen, frequencies(chosen))
         matrix = np.stack([found[name] for name in names], axis=1).astype(np.float32)
         yield Example(history.corpus, matrix, np.array([turn.id in evidence for turn in turns]))
 

@@ -184,7 +184,7 @@ def test_feedback_takes_terms_that_stand_out_and_occur_elsewhere() -> None:
 
 def test_the_shipped_weights_are_of_known_signals_and_carry_their_record() -> None:
     for name, model in fusion.load_weights().items():
-        assert set(model.weights) == {*signals.NAMES, *(["feedback"] if name == "feedback" else [])}
+        assert set(model.weights) == {*signals.NAMES, *(["pseudo_feedback"] if name == "feedback" else [])}
     record = re.sub(r"\s", "", fusion.WEIGHTS_FILE.read_text())
     assert '"qmsum"' in record and '"fairytaleqa"' in record and "locomo" not in record.lower()
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             histories = corpora.read_all(options["folder"], seed=options["seed"])
         except OSError as exc:
             raise CommandError(str(exc)) from exc
-        names = (*signals.NAMES, "feedback")
+        names = (*signals.NAMES, "pseudo_feedback")
         examples: list[fusion.Example] = []
         cache = _Vectors(options["cache"])
         for number, history in enumerate(histories, 1):
