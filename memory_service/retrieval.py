@@ -3,8 +3,7 @@
     documents   what the filter lets through, chosen in the database before anything is scored
     question    whom it names, what kind of answer it asks for, which time it speaks of (questions.py, timeexpr.py)
     signals     words (BM25) and meaning (cosine: exact up to EXACT_LIMIT documents, through HNSW above), each of the
-                text, of the turns around it and of its session; who said it; statement, reply, kind of answer
-                (signals.py)
+                text, of the turns around it and of its session; who said it; the kind of answer (signals.py)
     feedback    where it is asked for: the words of the best texts of a first pass (pseudo-relevance feedback)
     graph       where it is asked for: a walk over the knowledge graph from what the question names
     fuse        one score from 0 to 1 (fusion.py)
@@ -70,8 +69,6 @@ STAGES: dict[str, frozenset[str]] = {
     ),
     "session": frozenset({"session_bm25", "session_semantic"}),
     "speaker": frozenset({"speaker"}),
-    "statement": frozenset({"statement"}),
-    "reply": frozenset({"reply"}),
     "answer_kind": frozenset({"answer_kind"}),
     "length": frozenset({"length"}),
     "pseudo_feedback": frozenset({"pseudo_feedback"}),

@@ -10,8 +10,6 @@ are counted in turns of one session; a document that is no turn (a fact) stands 
     session_bm25, session_semantic    of its whole session: all its words; its best text
     coverage                          the share of the question's words, by idf, within two turns on each side
     speaker                           1: said by whom the question names; 0: by somebody else; 0.5: it names nobody
-    statement                         the share of its sentences that ask nothing
-    reply                             the turn before it ends with a question
     answer_kind                       it names a time where the question asks when, a number where it asks how many
     length                            the logarithm of its length in terms
     pseudo_feedback                   bm25 of the terms that stand out in the best texts of a first pass
@@ -37,7 +35,7 @@ Frequencies = Mapping[str, Scores]  # of each term that occurs, (N,) how often i
 BASIC = ("bm25", "semantic", "neighbour_bm25", "neighbour_semantic")
 NAMES = (
     *BASIC, "around_bm25", "around_semantic", "before_bm25", "session_bm25", "session_semantic", "coverage", "speaker",
-    "statement", "reply", "answer_kind", "length",
+    "answer_kind", "length",
 )  # fmt: skip
 LONGEST_TERMS = 256  # a text of so many terms or more has length 1
 
@@ -85,8 +83,6 @@ def compute(
         "around_semantic": lambda: meaning(3),
         "session_semantic": lambda: _session_best(documents, cosines),
         "speaker": lambda: _speaker(documents, question),
-        "statement": lambda: 1.0 - documents.traits.asking.astype(np.float64),
-        "reply": lambda: _reply(documents),
         "answer_kind": lambda: _answer_kind(documents, question),
         "length": lambda: np.minimum(1.0, np.log1p(lengths) / np.log1p(LONGEST_TERMS)),
     }
@@ -140,12 +136,6 @@ def _speaker(documents: Documents, question: Question) -> Scores:
     if len(present) != 1:  # of two it says nothing who of them is to have said it
         return np.full(len(documents.ids), 0.5)
     return np.where(traits.name == 0, 0.5, named.astype(np.float64))
-
-
-def _reply(documents: Documents) -> Scores:
-    after = np.zeros(len(documents.ids))
-    after[1:] = documents.traits.ends_asking[:-1] & documents.linked
-    return after
 
 
 def _answer_kind(documents: Documents, question: Question) -> Scores:

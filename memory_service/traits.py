@@ -1,8 +1,8 @@
-"""What a question can use of a text beside its words: who said it, whether it asks, what kind of answer it may hold.
+"""What a question can use of a text beside its words: who said it, and what kind of answer it may hold.
 
 Packed into one integer when the text is written, so that a search reads it with the document and no text.
 
-    bits  0-15  the share of its sentences that ask (0-7), ends with a question, names a time, names a number
+    bits  0-15  names a time, names a number; the others are free
     bits 16-38  the first name of who said it, hashed
     bits 39-62  the whole name, hashed
 """
@@ -17,12 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-ASKING_STEPS = 7
-ENDS_ASKING, NAMES_TIME, NAMES_NUMBER = 1 << 3, 1 << 4, 1 << 5
+NAMES_TIME, NAMES_NUMBER = 1 << 0, 1 << 1
 FLAG_BITS, FIRST_BITS, NAME_BITS = 16, 23, 24
-PHOTO_NOTE = re.compile(r"\s*\[[^\[\]]*\]\s*$")  # what was shared beside the words
 
-_SENTENCE_END = re.compile(r"[.!?]+")
 _TIME = re.compile(
     r"\b(?:[12]\d{3}|\d{1,2}(?:st|nd|rd|th)|\d{1,2}(?::\d\d)?\s?(?:am|pm)|yesterday|today|tonight|tomorrow|last|next|week"
     r"|weekend|month|year|day|ago|january|february|march|april|may|june|july|august|september|october|november"
@@ -39,11 +36,7 @@ _NUMBER = re.compile(
 def of(text: str, speaker: str | None, *, is_turn: bool) -> int:
     """is_turn: the text begins with its speaker's name and a colon, which is none of what was said."""
     said = text.removeprefix(f"{speaker}: ") if is_turn and speaker else text
-    words = PHOTO_NOTE.sub("", said).rstrip()
-    share = min(1.0, said.count("?") / max(1, len(_SENTENCE_END.findall(said))))
-    flags = round(share * ASKING_STEPS)
-    flags |= ENDS_ASKING * words.endswith("?")
-    flags |= NAMES_TIME * bool(_TIME.search(said)) | NAMES_NUMBER * bool(_NUMBER.search(said))
+    flags = NAMES_TIME * bool(_TIME.search(said)) | NAMES_NUMBER * bool(_NUMBER.search(said))
     name = fold_name(speaker or "")
     return name_key(name) << (FLAG_BITS + FIRST_BITS) | first_name_key(name) << FLAG_BITS | flags
 
@@ -64,10 +57,8 @@ def first_name_key(folded: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """Of N texts. asking: (N,) share of the sentences that ask. name, first_name: (N,) keys; 0 is nobody."""
+    """Of N texts. name, first_name: (N,) keys; 0 is nobody."""
 
-    asking: NDArray[np.float32]
-    ends_asking: NDArray[np.bool_]
     names_time: NDArray[np.bool_]
     names_number: NDArray[np.bool_]
     name: NDArray[np.int32]
@@ -77,8 +68,7 @@ class Traits:
 
     @property
     def num_bytes(self) -> int:
-        arrays = (self.asking, self.ends_asking, self.names_time, self.names_number, self.name, self.first_name)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in (self.names_time, self.names_number, self.name, self.first_name))
 
 
 def unpack(packed: NDArray[np.int64]) -> Traits:
@@ -86,8 +76,6 @@ def unpack(packed: NDArray[np.int64]) -> Traits:
     name = (packed >> (FLAG_BITS + FIRST_BITS)).astype(np.int32)
     first_name = ((packed >> FLAG_BITS) & (2**FIRST_BITS - 1)).astype(np.int32)
     return Traits(
-        asking=((flags & ASKING_STEPS) / ASKING_STEPS).astype(np.float32),
-        ends_asking=(flags & ENDS_ASKING).astype(np.bool_),
         names_time=(flags & NAMES_TIME).astype(np.bool_),
         names_number=(flags & NAMES_NUMBER).astype(np.bool_),
         name=name,
