@@ -5,7 +5,7 @@
     signals     words (BM25) and meaning (cosine: exact up to EXACT_LIMIT documents, through HNSW above), each of the
                 text, of the turns around it and of its session; who said it; the kind of answer (signals.py)
     feedback    where it is asked for: the words of the best texts of a first pass (pseudo-relevance feedback)
-    graph       where it is asked for: a walk over the knowledge graph from what the question names
+    graph       a walk over the knowledge graph from what the question names
     fuse        one score from 0 to 1 (fusion.py)
     life        feedback and decay, where there are any (ranking.py)
     dedupe      of a turn and a fact drawn from it the worse goes behind those that bring something new
@@ -99,7 +99,7 @@ class SearchRequest:
     moment: Moment = NOW
     fusion: Fusion = "learned"
     expand: Expand = "none"
-    walk: bool = False  # over the graph, from what the question names
+    walk: bool = True  # over the graph, from what the question names
     reference_date: datetime | None = None  # the day on which "last year" is said; None: today
     without: frozenset[str] = frozenset()  # names of STAGES to leave out: what each is worth
     also: tuple[str, ...] = ()  # other wordings of the query (expansion.py), searched for beside it

@@ -342,7 +342,7 @@ class SearchSerializer(FilteredSerializer):
         default="none",
         help_text="+ more words: of the best texts of a first pass, or other wordings by a model",
     )
-    walk = serializers.BooleanField(default=False, help_text="+ over the graph, from what the question names")
+    walk = serializers.BooleanField(default=True, help_text="+ over the graph, from what the question names")
     without = serializers.ListField(
         child=serializers.ChoiceField(choices=sorted(STAGES)),
         default=list,

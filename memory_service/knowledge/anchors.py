@@ -21,14 +21,19 @@ MAX_LOOKED_UP = 3  # names in a question that nothing is called, and that are co
 SELF = frozenset({"i", "me", "my", "mine", "myself", "we", "our", "us"})
 
 
-def find_anchors(scope_ids: Sequence[int], query: str) -> dict[int, float]:
-    """entity -> how surely the question names it: by name, by another name, by given name, by a name much like it."""
+def find_anchors(scope_ids: Sequence[int], query: str, *, alike: bool = True) -> dict[int, float]:
+    """entity -> how surely the question names it: by name, by another name, by given name, by a name much like it.
+
+    alike: false leaves out the last, which has a model read the names that nothing is called by.
+    """
     tokens = name_tokens(normalise_text(query))[:MAX_QUERY_WORDS]
     runs = {" ".join(tokens[i : i + n]) for n in range(1, MAX_NAME_WORDS + 1) for i in range(len(tokens) - n + 1)}
     singles = {token for token in tokens if token not in lexical.STOP_WORDS and len(token) > 1}
     found = _named(scope_ids, sorted(runs - (set(tokens) - singles)), sorted(singles))
     if SELF & set(tokens):
         found |= dict.fromkeys(_selves(scope_ids), 1.0)
+    if not alike:
+        return found
     known = {token for name in _names_of(found) for token in name_tokens(name)}
     unknown = [m.name for m in find_entities(query) if not set(name_tokens(normalise_name(m.name))) <= known]
     for name in unknown[:MAX_LOOKED_UP]:

@@ -78,6 +78,9 @@ class GraphCache:
                 self._kept.popitem(last=False)
         return fresh.graph
 
+    def keeps(self, scope_ids: Sequence[int]) -> bool:
+        return tuple(sorted(set(scope_ids))) in self._kept
+
     def __len__(self) -> int:
         return len(self._kept)
 
@@ -93,6 +96,11 @@ def graph_of(scope_ids: Sequence[int]) -> MemoryGraph:
     Shared with other threads of the process, which may bring it up to date between two questions to it.
     """
     return _cache().get(scope_ids)
+
+
+def is_kept(scope_ids: Sequence[int]) -> bool:
+    """Whether this process has the graph of these scopes, so that asking for it takes no reading of all its rows."""
+    return _cache().keeps(scope_ids)
 
 
 def versions_of(scope_ids: Sequence[int]) -> dict[int, tuple[int, int]]:

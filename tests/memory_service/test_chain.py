@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,6 +13,7 @@ from django.db.migrations.executor import MigrationExecutor
 from memory_service import filters, fusion, ingest, retrieval, signals, traits
 from memory_service.fusion import FUSIONS
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
+from memory_service.knowledge import graphs, walking
 from memory_service.models import Memory, Project
 from memory_service.retrieval import STAGES, Hit, SearchRequest, search
 from tests.conftest import ApiClient
@@ -134,8 +136,22 @@ def test_a_walk_reaches_what_an_entity_is_joined_to(project: Project) -> None:
     about_soup = max((value for text, value in worth.items() if "soup" in text), default=0.0)
     assert about_eva > about_soup
     assert any(value > 0 for text, value in worth.items() if "Trondheim" in text)
-    assert all("graph" not in hit.breakdown for hit in ask(project, "What about Eva?"))
-    assert ask(project, "what was it", walk=True)  # names nobody: the walk adds nothing, and nothing breaks
+    for wish in ({"walk": False}, {"without": frozenset({"graph"})}):
+        assert all("graph" not in hit.breakdown for hit in ask(project, "What about Eva?", **wish))
+    assert ask(project, "what was it")  # names nobody: the walk adds nothing, and nothing breaks
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_large_graph_is_read_beside_the_search(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walking, "MAX_READ_AT_ONCE", 1)
+    talk(project, [("Ann", "My sister Eva works at Nordbank."), ("Ann", "Nordbank moved to Trondheim.")])
+    graphs._cache.cache_clear()
+    first = ask(project, "What about Eva?")
+    assert first and not any(hit.breakdown["graph"] for hit in first)
+    for thread in threading.enumerate():
+        if thread.name == "read-graph":
+            thread.join(10)
+    assert any(hit.breakdown["graph"] for hit in ask(project, "What about Eva?"))
 
 
 def test_traits_follow_a_text_that_is_changed(project: Project) -> None:
@@ -166,8 +182,8 @@ def test_the_api_takes_each_wish_and_explains_it(client: ApiClient, project: Pro
     talk(project, HOBBIES)
     body = {"query": "How does Caroline spend weekends?", "filters": {"user_id": "pair"}, "explain": True}
     hit = client.post(SEARCH, body).json["results"][0]
-    assert set(hit["score_contributions"]) == set(signals.NAMES)
-    wishes = {"fusion": "reciprocal"}, {"expand": "feedback"}, {"walk": True}, {"without": ["speaker", "session"]}
+    assert set(hit["score_contributions"]) == {*signals.NAMES, "graph"}
+    wishes = {"fusion": "reciprocal"}, {"expand": "feedback"}, {"walk": False}, {"without": ["speaker", "session"]}
     for wish in wishes:
         answer = client.post(SEARCH, {**body, **wish})
         assert answer.status == 200, answer.json

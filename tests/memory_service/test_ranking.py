@@ -101,7 +101,7 @@ def test_it_leaves_scores_alone_to_the_last_bit_where_nothing_was_rated(project:
     scores, ids = np.random.default_rng(1).random(1000), np.arange(1000)
     assert adjust(scores, ids, Effects(), top=20).scores is scores
     hits = search(project, SearchRequest("the bicycle", filters.parse(ANN)))
-    assert hits and all(set(hit.breakdown) == set(signals.NAMES) for hit in hits)
+    assert hits and all(set(hit.breakdown) == {*signals.NAMES, "graph"} for hit in hits)
 
 
 def test_it_never_leaves_the_scale() -> None:

@@ -49,7 +49,7 @@ def test_it_finds_by_words_and_by_meaning(project: Project) -> None:
 def test_it_shows_the_parts_of_a_score_on_one_scale(project: Project) -> None:
     remember(project, TALK)
     for hit in ask(project, "sailing boat Bergen", top_k=50):
-        assert set(hit.breakdown) == set(hit.contributions) == set(signals.NAMES)
+        assert set(hit.breakdown) == set(hit.contributions) == {*signals.NAMES, "graph"}
         assert all(0 <= part <= 1 for part in hit.breakdown.values())
         logit = sum(hit.contributions.values()) + fusion.learned_weights(with_feedback=False).bias
         assert hit.score == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-3)
