@@ -31,11 +31,11 @@ from .embedding import embed_query, embed_texts, serving_profile
 from .errors import Conflict, InvalidInput, LLMError, LLMUnavailable, NotFound
 from .evidence import Evidence, citations_of, day_of, evidence_text
 from .extractive_answer import extract_answer
-from .filters import ENTITY_FIELDS, Filter, Test
-from .ingest import llm_of
+from .filters import Filter, Test, flat_parts, only_user
 from .llm import LLMConfig, complete, complete_structured, stream
 from .models import Answer, Memory, Message, Project, Scope
 from .models.answers import ANSWER_DAYS, until_dropped
+from .project_llm import llm_of
 from .prompts.answer import NOT_KNOWN, Example, answer_prompt
 from .prompts.judge_evidence import Judgement, judge_prompt
 from .retrieval import SearchRequest
@@ -178,7 +178,7 @@ def _ask(
     project: Project, request: AnswerRequest, llm: LLMConfig, hits: Sequence[retrieval.Hit], draft: Draft
 ) -> Iterator[AnswerEvent]:
     example = find_example(project, request) if request.contrastive else None
-    user_id = _only_user(request.search.filter)
+    user_id = only_user(request.search.filter)
     with ledger.charged(project, user_id=user_id):  # a stream keeps the meter that is set now
         if request.feedback_loop:
             pieces = iter([_best_draft(request, llm, hits, example, draft)])
@@ -430,16 +430,8 @@ def _canonical(node: Filter) -> str:
     if isinstance(node, Test):
         value = sorted(map(repr, node.value)) if node.operator == "in" else node.value
         return repr((node.field, node.operator, value))
-    parts = sorted({_canonical(part) for part in _flat(node)})
+    parts = sorted({_canonical(part) for part in flat_parts(node)})
     return parts[0] if len(parts) == 1 and node.operator != "NOT" else f"{node.operator}({', '.join(parts)})"
-
-
-def _flat(node: Any) -> Iterator[Filter]:
-    for part in node.parts:
-        if not isinstance(part, Test) and part.operator == node.operator and node.operator != "NOT":
-            yield from _flat(part)
-        else:
-            yield part
 
 
 def _strings_of(node: Filter) -> Iterator[str]:
@@ -459,12 +451,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
             yield from _strings(inner)
-
-
-def _only_user(node: Filter) -> str | None:
-    """Whom a call of the model is for, where the filter says it of one user."""
-    tests = [node] if isinstance(node, Test) else [p for p in _flat(node) if isinstance(p, Test)]
-    if not isinstance(node, Test) and node.operator != "AND":
-        return None
-    named = [test.value for test in tests if test.field == ENTITY_FIELDS[0] and test.operator == "eq"]
-    return str(named[0]) if len(named) == 1 else None

@@ -21,9 +21,10 @@ from .errors import InvalidInput, NotFound, ServiceError
 from .evidence import Evidence, evidence_text
 from .extraction.rendered import render_block
 from .filters import Filter, Logic, parse
-from .ingest import AddRequest, EntityIds, NewMessage, llm_config, llm_of, record_add
+from .ingest import AddRequest, EntityIds, NewMessage, record_add
 from .llm import ChatBody, LLMConfig
 from .models import Event, Project
+from .project_llm import llm_config, llm_of
 from .retrieval import SearchRequest
 
 logger = logging.getLogger(__name__)

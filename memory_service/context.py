@@ -22,8 +22,8 @@ from .embedding import embed_query
 from .errors import InvalidInput
 from .extractive import num_words
 from .formats import FORMATS, Entry, Format, Rendered, Section
-from .ingest import llm_of
 from .models import Memory, Project
+from .project_llm import llm_of
 from .retrieval import Hit, SearchRequest, Source
 from .tokens import Tokenizer
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from . import focus, lexical, reranking, selection
 from .embedding import Vectors, embed_query, embed_texts
+from .expansion import Expansion
 from .llm import CHARS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -77,11 +78,18 @@ class Fate:
 
 @dataclass(slots=True)
 class Trace:
-    """Filled by `refine`, for explain. fates: of every candidate, in the order of retrieval."""
+    """Filled by a search, for explain. fates: of every candidate, in the order of retrieval. expansion: where a model
+    was to be asked for other wordings."""
 
     stages: list[dict[str, Any]] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    expansion: Expansion | None = None
+
+    @property
+    def all_notes(self) -> list[str]:
+        """What was asked for and could not be done."""
+        return [*(self.expansion.notes if self.expansion else []), *self.notes]
 
 
 def num_candidates(refinement: Refinement, top_k: int) -> int:

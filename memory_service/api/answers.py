@@ -12,7 +12,7 @@ from rest_framework.decorators import api_view, content_negotiation_class
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memory_service import answering, ingest
+from memory_service import answering, project_llm
 from memory_service.answering import Answered, AnswerEvent, AnswerRequest
 from memory_service.evidence import Evidence, EvidenceItem
 from memory_service.filters import ENTITY_FIELDS
@@ -89,7 +89,7 @@ def answers(request: Request) -> HttpResponseBase:
         event_stream.take_place()
         worker = event_stream.Worker(lambda: answering.stream_answer(project, asked))
         return event_stream.respond(event_stream.EventStream(worker, frame=_frame, failed=_failed))
-    with event_stream.place_for(ingest.llm_of(project)):
+    with event_stream.place_for(project_llm.llm_of(project)):
         return Response(_render_answered(answering.answer(project, asked)))
 
 

@@ -370,7 +370,7 @@ class SearchSerializer(FilteredSerializer):
             keyword_search=data.get("keyword_search") is not False,
             moment=moment,
             fusion=data["fusion"],
-            expand="feedback" if data["expand"] == "feedback" else "none",
+            expand=data["expand"],
             walk=data["walk"],
             reference_date=data.get("reference_date"),
             without=frozenset(data["without"]),

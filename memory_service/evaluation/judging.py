@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from memory_service import ledger
 from memory_service.errors import InvalidInput, LLMMalformed
-from memory_service.ingest import llm_config
 from memory_service.llm import LLMConfig, complete, complete_structured
 from memory_service.models import EvaluationScore, Project
+from memory_service.project_llm import llm_config
 from memory_service.prompts.answer_from_hits import answer_prompt
 from memory_service.prompts.judge import Verdict, judge_prompt
 
