@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from django.utils import timezone
 
@@ -30,6 +30,7 @@ MAX_ANSWER_TOKENS = 500
 RRF_K = 60  # Cormack et al., SIGIR 2009
 
 Expand = Literal["none", "feedback", "llm"]  # feedback: of the best texts of a first pass; see retrieval.py
+EXPANDS: tuple[str, ...] = get_args(Expand)
 Key = TypeVar("Key", bound=Hashable)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Select = Literal["top_k", "gradient", "mmr", "greedy", "tree"]
 SELECTS: tuple[str, ...] = get_args(Select)
+SETS = ("greedy", "tree")  # they look for a set under a budget of tokens
 
 NUM_CANDIDATES = 100  # read for the stages below; more where more are to be returned
 TREE_CANDIDATES = 60  # of them that greedy and tree look at: the reward compares each with each
@@ -59,6 +60,11 @@ class Refinement:
     min_k: int = selection.MIN_K
     drop: float = selection.DROP
     seed: int = 0
+
+    def under(self, max_tokens: int) -> Refinement:
+        """For whoever counts the tokens of what it makes of the hits: those that look for a set are told the budget,
+        and nothing else is cut by it."""
+        return replace(self, max_tokens=max_tokens if self.select in SETS else None)
 
     @property
     def does_nothing(self) -> bool:
@@ -160,7 +166,7 @@ class _Run:
 
     @property
     def counts_tokens(self) -> bool:
-        return self.refinement.max_tokens is not None or self.refinement.select in ("greedy", "tree")
+        return self.refinement.max_tokens is not None or self.refinement.select in SETS
 
     def stage(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
         """run: returns what explain shows of it."""
@@ -351,6 +357,12 @@ def text_of(hit: Hit) -> str:
         return hit.memory.text
     assert hit.message is not None  # a hit is one or the other
     return f"{hit.message.name}: {hit.message.content}" if hit.message.name else hit.message.content
+
+
+def sentence_texts(hit: Hit) -> list[str]:
+    """In focus mode, the sentences that were kept of it, in their order."""
+    text = text_of(hit)
+    return [text[sentence.start : sentence.end] for sentence in hit.sentences]
 
 
 def speaker_of(hit: Hit) -> str | None:

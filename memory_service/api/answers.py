@@ -43,6 +43,7 @@ class AnswerSerializer(SearchSerializer):
     contrastive = serializers.BooleanField(
         default=True, help_text="show the model the corrected question that is most like this one"
     )
+    store = serializers.BooleanField(default=True, help_text="keep the answer, so that it can be judged")
 
     def to_answer_request(self) -> AnswerRequest:
         data = self.validated_data
@@ -53,6 +54,7 @@ class AnswerSerializer(SearchSerializer):
             feedback_loop=data["feedback_loop"],
             contrastive=data["contrastive"],
             reference_date=data.get("reference_date"),
+            store=data["store"],
         )
 
     def _asked_filters(self) -> Any:
@@ -169,13 +171,17 @@ def render_answer(answer: Answer) -> dict[str, Any]:
 
 
 def _render_answered(answered: Answered) -> dict[str, Any]:
-    return {**render_answer(answered.answer), "evidence": _render_evidence(answered.evidence)}
+    rendered = render_answer(answered.answer)
+    if answered.answer.pk is None:  # not kept: there is nothing to ask for by this id
+        rendered |= {"id": None, "expires_at": None}
+    return {**rendered, "evidence": _render_evidence(answered.evidence)}
 
 
 def _render_evidence(evidence: Evidence) -> dict[str, Any]:
     return {
         "items": [_render_item(item) for item in evidence.items],
         "num_tokens": evidence.num_tokens,
+        "tokenizer": {"name": tokenizer.name, "exact": tokenizer.exact} if (tokenizer := evidence.tokenizer) else None,
         "num_left_out": evidence.num_left_out,
     }
 
