@@ -10,8 +10,9 @@ import pytest
 from memory_service.errors import Forbidden, InvalidInput, NotFound, ServiceError, TooLarge, Unauthorized
 from memory_service.extraction.rendered import strip_rendered
 from memory_service.mcp.connection import Connection, open_connection
-from memory_service.mcp.tools import MAX_SHOWN_CHARS, TOOLS, Result, call, estimate_tokens
+from memory_service.mcp.tools import MAX_SHOWN_CHARS, TOOLS, Result, call
 from memory_service.models import ApiKey, Event, EventStatus, Memory, Message, Organisation, Project
+from memory_service.tokens import tokenizer_for
 from tests.conftest import Worker
 
 HOW = "launch arguments"
@@ -108,7 +109,7 @@ def test_it_assembles_within_the_budget(ann: Connection) -> None:
     assert whole.num_left_out == 0 and whole.num_tokens > 200
     for max_tokens in (50, 77, 120, 200):
         part = use(ann, "get_context", query="orchid", max_tokens=max_tokens)
-        assert estimate_tokens(part.context) == part.num_tokens <= max_tokens
+        assert tokenizer_for().count(part.context) == part.num_tokens <= max_tokens
         assert part.memory_ids and part.num_left_out
         assert len(part.memory_ids) + part.num_left_out == len(whole.memory_ids)
     assert "orchid" in whole.context and not strip_rendered(whole.context)[0].strip()
