@@ -43,6 +43,7 @@ from .retrieval import SearchRequest
 from .tokens import tokenizer_for
 
 MAX_ANSWER_TOKENS = 1_000
+MAX_TOP_K = 200
 GOOD_QUALITY, MAX_ROUNDS = 9, 3  # SAGE, arXiv:2503.01713
 MAX_EXAMPLES = 200  # corrected answers that are compared, the newest
 MIN_EXAMPLE_SIMILARITY = 0.5  # cosine; an example of something else would only distract

@@ -27,12 +27,11 @@ from .serializers import SearchSerializer, validated
 
 MAX_EVIDENCE_TOKENS = 200_000
 MAX_ANSWER_CHARS = 20_000
-MAX_TOP_K = 200
 
 
 class AnswerSerializer(SearchSerializer):
-    top_k = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
-    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
+    top_k = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=answering.MAX_TOP_K)
+    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=answering.MAX_TOP_K)
     max_tokens = serializers.IntegerField(
         default=2_000, min_value=16, max_value=MAX_EVIDENCE_TOKENS, help_text="of evidence"
     )
