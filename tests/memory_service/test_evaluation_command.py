@@ -182,7 +182,7 @@ def test_it_tells_what_a_stage_is_worth(owner: Project, locomo: Path, monkeypatc
     assert lost["high"] <= 0
     assert found.summary["ablation"]["none"]["all"]["mrr"]["mean"] == 0
     assert "| without best | -" in out
-    with pytest.raises(CommandError, match="worst: no stage of retrieval; there are .*, best, none"):
+    with pytest.raises(CommandError, match=r"worst: no stage of retrieval; there are .*, best, none"):
         run("locomo", locomo, "--project", "Relocation", "--ablate", "worst")
 
 
