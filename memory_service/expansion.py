@@ -95,8 +95,8 @@ def expand_for(
 def expand_request(
     project: Project, request: SearchRequest, llm: LLMConfig | None, *, payer: Project | None = None
 ) -> SearchRequest:
-    """The request with other wordings beside its query, where it asks a model for them and has none yet: done once, also
-    where nothing came of it. Its trace is told which. payer: whose account it is on, where that is not the project's."""
+    """The request with other wordings beside its query, where it asks a model for them and has none yet: done once,
+    also where nothing came of it. Its trace is told which. payer: whose account it is on, if not the project's."""
     if request.expand != "llm" or request.also:
         return request
     found = expand_for(
