@@ -31,19 +31,23 @@ from .embedding import embed_query, embed_texts, serving_profile
 from .errors import Conflict, InvalidInput, LLMError, LLMUnavailable, NotFound
 from .evidence import Evidence, citations_of, day_of, evidence_text
 from .extractive_answer import extract_answer
-from .filters import ENTITY_FIELDS, Filter, Test
-from .ingest import llm_of
+from .filters import Filter, Test, flat_parts, only_user
 from .llm import LLMConfig, complete, complete_structured, stream
 from .models import Answer, Memory, Message, Project, Scope
 from .models.answers import ANSWER_DAYS, until_dropped
+from .project_llm import llm_of
 from .prompts.answer import NOT_KNOWN, Example, answer_prompt
 from .prompts.judge_evidence import Judgement, judge_prompt
+from .refining import Trace
 from .retrieval import SearchRequest
+from .tokens import tokenizer_for
 
 MAX_ANSWER_TOKENS = 1_000
+MAX_TOP_K = 200
 GOOD_QUALITY, MAX_ROUNDS = 9, 3  # SAGE, arXiv:2503.01713
 MAX_EXAMPLES = 200  # corrected answers that are compared, the newest
 MIN_EXAMPLE_SIMILARITY = 0.5  # cosine; an example of something else would only distract
+LINE_BEGINS = "[10] (31 December 2023, "  # of evidence, about: what a text costs beside itself
 MAX_SCOPES = 1_000  # listed in a row; an answer over more is one over the whole project
 
 NO_MODEL = "No language model is configured: the answer is made of words that were said."
@@ -61,6 +65,7 @@ class AnswerRequest:
     feedback_loop: bool = False
     contrastive: bool = True
     reference_date: datetime | None = None
+    store: bool = True  # false: it cannot be judged later
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +121,44 @@ def stream_answer(project: Project, request: AnswerRequest, *, without_llm: str 
     the answer is made without it. Closing the iterator stops the model.
     """
     llm = None if without_llm else llm_of(project)
-    hits = retrieval.search(project, _widened(request) if llm else request.search)
-    evidence = evidence_text(hits[: request.search.top_k], request.max_tokens)
-    yield AnswerEvent("evidence", evidence)
-    draft = Draft(evidence, notes=[without_llm] if without_llm else [])
+    hits, draft = _retrieve(project, request, llm)
+    yield AnswerEvent("evidence", draft.evidence)
+    draft.notes += [without_llm] if without_llm else []
     if llm is None:
         draft.notes += [] if without_llm else [NO_MODEL]
         yield from _extract(request, draft)
-    elif not evidence.items:
+    elif not draft.evidence.items:
         draft.notes.append(NOTHING_FOUND)
         yield from _extract(request, draft)
     else:
         yield from _ask_or_extract(project, request, llm, hits, draft)
-    yield AnswerEvent("done", Answered(_keep(project, request, draft), draft.evidence))
+    kept = _keep(project, request, draft) if request.store else _to_row(project, request, draft)
+    yield AnswerEvent("done", Answered(kept, draft.evidence))
 
 
-def _widened(request: AnswerRequest) -> SearchRequest:
-    """With room for the rounds that ask for more."""
-    more = MAX_ROUNDS if request.feedback_loop else 0
-    return replace(request.search, top_k=request.search.top_k + more)
+def try_answer(project: Project, request: AnswerRequest, llm: LLMConfig, *, payer: Project, purpose: str) -> Answered:
+    """What `answer` would say with this model, whatever the project's policy, on another project's account: for
+    evaluation. Nothing is stored. Raises LLMError where the model fails."""
+    hits, draft = _retrieve(project, request, llm)
+    if draft.evidence.items:
+        draft.method, draft.model = Answer.Method.LLM, llm.model
+        events = _ask(project, request, llm, hits, draft, payer=payer, purpose=purpose)
+    else:
+        events = _extract(request, draft)
+    for _ in events:
+        pass
+    return Answered(_to_row(project, request, draft), draft.evidence)
+
+
+def _retrieve(project: Project, request: AnswerRequest, llm: LLMConfig | None) -> tuple[Sequence[retrieval.Hit], Draft]:
+    """With hits for the rounds that ask for more. The budget is the evidence's, counted by the model that reads it."""
+    search, tokenizer = request.search, tokenizer_for(llm.model if llm else None)
+    more = MAX_ROUNDS if request.feedback_loop and llm else 0
+    trace = search.trace or Trace()
+    wide = replace(search, top_k=search.top_k + more, refine=search.refine.under(request.max_tokens), trace=trace)
+    hits = retrieval.search(project, wide, count_tokens=lambda text: tokenizer.count(f"{LINE_BEGINS}{text}\n"))
+    evidence = evidence_text(hits[: search.top_k], request.max_tokens, tokenizer)
+    return hits, Draft(evidence, notes=trace.all_notes)
 
 
 # Without a model
@@ -175,16 +199,24 @@ def _ask_or_extract(
 
 
 def _ask(
-    project: Project, request: AnswerRequest, llm: LLMConfig, hits: Sequence[retrieval.Hit], draft: Draft
+    project: Project,
+    request: AnswerRequest,
+    llm: LLMConfig,
+    hits: Sequence[retrieval.Hit],
+    draft: Draft,
+    *,
+    payer: Project | None = None,
+    purpose: str = "answer",
 ) -> Iterator[AnswerEvent]:
+    """payer: whose account it is on, where that is not the project's."""
     example = find_example(project, request) if request.contrastive else None
-    user_id = _only_user(request.search.filter)
-    with ledger.charged(project, user_id=user_id):  # a stream keeps the meter that is set now
+    user_id = only_user(request.search.filter)
+    with ledger.charged(payer or project, user_id=user_id):  # a stream keeps the meter that is set now
         if request.feedback_loop:
             pieces = iter([_best_draft(request, llm, hits, example, draft)])
         else:
             prompt = _prompt(request, draft.evidence, example)
-            pieces = stream(llm, prompt, purpose="answer", max_tokens=MAX_ANSWER_TOKENS)
+            pieces = stream(llm, prompt, purpose=purpose, max_tokens=MAX_ANSWER_TOKENS)
     if request.feedback_loop:
         yield AnswerEvent("evidence", draft.evidence)  # of the answer that was chosen
     for kind, found in CitationReader(len(draft.evidence.items)).read(pieces):
@@ -213,7 +245,7 @@ def _best_draft(
     num_items = min(request.search.top_k, len(hits))
     tried: dict[int, tuple[int, str, Evidence]] = {}
     while True:
-        evidence = evidence_text(hits[:num_items], request.max_tokens)
+        evidence = evidence_text(hits[:num_items], request.max_tokens, draft.evidence.tokenizer)
         prompt = _prompt(request, evidence, example)
         said = complete(llm, prompt, purpose="answer", max_tokens=MAX_ANSWER_TOKENS).text
         asked = judge_prompt(request.search.query, evidence.text, said)
@@ -386,9 +418,17 @@ def _keep(project: Project, request: AnswerRequest, draft: Draft) -> Answer:
     _lock(Scope, scope_ids)
     _lock(Memory, {item.hit.memory.pk for item in items if item.hit.memory is not None})
     _lock(Message, {item.hit.message.pk for item in items if item.hit.message is not None})
+    row = _to_row(project, request, draft)
+    row.save()
+    return row
+
+
+def _to_row(project: Project, request: AnswerRequest, draft: Draft) -> Answer:
+    """Not saved."""
+    scope_ids = {item.scope_id for item in draft.evidence.items}
     reachable = retrieval.find_scopes(project, request.search.filter)
     citations = citations_of(draft.evidence, draft.numbers)
-    return Answer.objects.create(
+    return Answer(
         project=project,
         filters=request.filters,
         filter_hash=hash_filter(request.search.filter),
@@ -430,16 +470,8 @@ def _canonical(node: Filter) -> str:
     if isinstance(node, Test):
         value = sorted(map(repr, node.value)) if node.operator == "in" else node.value
         return repr((node.field, node.operator, value))
-    parts = sorted({_canonical(part) for part in _flat(node)})
+    parts = sorted({_canonical(part) for part in flat_parts(node)})
     return parts[0] if len(parts) == 1 and node.operator != "NOT" else f"{node.operator}({', '.join(parts)})"
-
-
-def _flat(node: Any) -> Iterator[Filter]:
-    for part in node.parts:
-        if not isinstance(part, Test) and part.operator == node.operator and node.operator != "NOT":
-            yield from _flat(part)
-        else:
-            yield part
 
 
 def _strings_of(node: Filter) -> Iterator[str]:
@@ -459,12 +491,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for inner in value:
             yield from _strings(inner)
-
-
-def _only_user(node: Filter) -> str | None:
-    """Whom a call of the model is for, where the filter says it of one user."""
-    tests = [node] if isinstance(node, Test) else [p for p in _flat(node) if isinstance(p, Test)]
-    if not isinstance(node, Test) and node.operator != "AND":
-        return None
-    named = [test.value for test in tests if test.field == ENTITY_FIELDS[0] and test.operator == "eq"]
-    return str(named[0]) if len(named) == 1 else None

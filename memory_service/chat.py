@@ -18,13 +18,17 @@ from django.utils import timezone
 
 from . import ledger, llm, retrieval
 from .errors import InvalidInput, NotFound, ServiceError
-from .evidence import Evidence, evidence_text
+from .evidence import Evidence, EvidenceItem, evidence_text
+from .expansion import Expand
 from .extraction.rendered import render_block
 from .filters import Filter, Logic, parse
-from .ingest import AddRequest, EntityIds, NewMessage, llm_config, llm_of, record_add
+from .ingest import AddRequest, EntityIds, NewMessage, record_add
 from .llm import ChatBody, LLMConfig
 from .models import Event, Project
+from .project_llm import llm_config, llm_of
+from .refining import Trace
 from .retrieval import SearchRequest
+from .tokens import tokenizer_for
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ class ChatRequest:
     filters: Any = None
     top_k: int = 10
     max_tokens: int = 1_000
+    expand: Expand = "none"
     include_usage: bool = False
 
 
@@ -118,7 +123,7 @@ def complete_chat(project: Project, request: ChatRequest, *, on_stored: Say) -> 
     Raises LLMError, and InvalidInput where the provider finds the request at fault; then nothing is stored.
     """
     config = find_model(project, request.model)
-    remembered = recall(project, request)
+    remembered = recall(project, request, config.model)
     body = _with_memory(request.body, remembered.evidence)
     with ledger.charged(project, user_id=request.ids.user_id):
         answer = llm.chat(config, body, purpose="chat")
@@ -130,7 +135,7 @@ def complete_chat(project: Project, request: ChatRequest, *, on_stored: Say) -> 
 def stream_chat(project: Project, request: ChatRequest, *, on_stored: Say) -> Iterator[ChatBody]:
     """The same in chunks; `memory` is in the first. What was said is stored when the answer is whole, not before."""
     config = find_model(project, request.model)
-    remembered = recall(project, request)
+    remembered = recall(project, request, config.model)
     body = _with_memory(request.body, remembered.evidence)
     with ledger.charged(project, user_id=request.ids.user_id):  # the stream keeps the meter that is set now
         chunks = llm.stream_chat(config, body, purpose="chat")
@@ -154,13 +159,20 @@ def _text_of(chunk: ChatBody) -> str:
 # Before: recall
 
 
-def recall(project: Project, request: ChatRequest) -> Remembered:
-    """What is known that bears on the last thing the user said."""
+def recall(project: Project, request: ChatRequest, model: str) -> Remembered:
+    """What is known that bears on the last thing the user said. model: whose tokens are counted."""
     query = request.query[-MAX_QUERY_CHARS:].strip()
     if not request.retrieve or not query:
         return Remembered()
-    hits = retrieval.search(project, SearchRequest(query, _filter_of(request), top_k=request.top_k))
-    return Remembered(evidence_text(hits, request.max_tokens))
+    trace = Trace()
+    asked = SearchRequest(query, _filter_of(request), top_k=request.top_k, expand=request.expand, trace=trace)
+    hits = retrieval.search(project, asked)
+    evidence = evidence_text(hits, request.max_tokens, tokenizer_for(model), draw=_block)
+    return Remembered(evidence, notes=trace.all_notes)
+
+
+def _block(items: Sequence[EvidenceItem]) -> str:
+    return render_block([HEADING, *(item.line for item in items)], block_id=BLOCK_ID)
 
 
 def _filter_of(request: ChatRequest) -> Filter:
@@ -177,7 +189,7 @@ def _with_memory(body: Mapping[str, Any], evidence: Evidence) -> dict[str, Any]:
     """The request with the block at the end of its first system message, or in one of its own."""
     if not evidence.items:
         return dict(body)
-    block = render_block([HEADING, *(item.line for item in evidence.items)], block_id=BLOCK_ID)
+    block = _block(evidence.items)
     messages = list(body["messages"])
     if messages[0].get("role") in SYSTEM_ROLES:
         first = messages[0]

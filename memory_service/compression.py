@@ -45,8 +45,18 @@ CODE = re.compile(r"`[^`\n]+`|https?://\S+|\b\w+(?:_\w+)+\b|\b[\w.]+\(\)")
 
 def split(text: str) -> list[str]:
     """Its sentences, word for word, without the blanks around them."""
-    found = (match.group().strip() for match in SENTENCE.finditer(text))
-    return [sentence for sentence in found if sentence]
+    return [text[start:end] for start, end in split_spans(text)]
+
+
+def split_spans(text: str) -> list[tuple[int, int]]:
+    """The same as [start, end) of the text."""
+    spans = []
+    for match in SENTENCE.finditer(text):
+        said = match.group()
+        if said.strip():
+            start = match.start() + len(said) - len(said.lstrip())
+            spans.append((start, start + len(said.strip())))
+    return spans
 
 
 def keywords(text: str, query: str = "") -> set[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from . import compression, ledger, retrieval, stable_order, tokens
 from .context_sections import SECTIONS, load_sections
@@ -22,8 +22,9 @@ from .embedding import embed_query
 from .errors import InvalidInput
 from .extractive import num_words
 from .formats import FORMATS, Entry, Format, Rendered, Section
-from .ingest import llm_of
 from .models import Memory, Project
+from .project_llm import llm_of
+from .refining import Trace, text_of
 from .retrieval import Hit, SearchRequest, Source
 from .tokens import Tokenizer
 
@@ -37,7 +38,8 @@ MAX_KEEP_SHARE = 0.95
 SECTION_SHARE = 0.2  # of the budget, for each section beside the memories
 COMPRESS_RATIO = 4  # how many times the budget is read where it is to be compressed into it
 
-Reason = Literal["budget", "duplicate", "below_threshold", "compressed_away"]
+Reason = Literal["budget", "duplicate", "below_threshold", "compressed_away", "not_selected"]
+REASONS: tuple[str, ...] = get_args(Reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +127,14 @@ def assemble(project: Project, request: ContextRequest) -> Context:
     check(request)
     tokenizer = tokens.tokenizer_for(request.model)
     drawing = Drawing(FORMATS[request.format], tokenizer, request)
-    hits = retrieval.search(project, replace(request.search, threshold=None)) if _wants_hits(request) else []
-    candidates, left_out = choose_candidates(hits, request.search.threshold)
+    hits, candidates, left_out, notes = find(project, request, drawing)
     drawing.add_sections(load_sections(project, request.search, request.sections, hits))
     if MEMORIES not in request.sections:
         candidates, left_out = [], []
-    notes: list[str] = []
     if request.compress != "none":
-        candidates, gone, notes = compress(project, request, drawing, candidates)
+        candidates, gone, why = compress(project, request, drawing, candidates)
         left_out += gone
+        notes += why
     if request.order == "stable":
         return assemble_stable(project, request, drawing, candidates, left_out, notes)
     chosen, too_much = drawing.fill(candidates)
@@ -155,6 +156,11 @@ def check(request: ContextRequest) -> None:
         raise InvalidInput(
             "order=stable needs session: any name for the conversation whose context is to stay the same"
         )
+    if request.search.refine.focus and request.compress != "none":
+        raise InvalidInput(
+            f"focus and compress={request.compress} both leave sentences out: choose one of them, "
+            "focus for a number of sentences or compress for what fits into max_tokens"
+        )
     if request.order == "stable" and request.compress == "llm":
         raise InvalidInput("order=stable cannot be compressed by a language model, which never says the same twice")
 
@@ -162,6 +168,26 @@ def check(request: ContextRequest) -> None:
 def _check_one(name: str, value: str, accepted: Sequence[str]) -> None:
     if value not in accepted:
         raise InvalidInput(f"{name}={value[:80]!r} is unknown; accepted are {', '.join(accepted)}")
+
+
+def find(
+    project: Project, request: ContextRequest, drawing: Drawing
+) -> tuple[list[Hit], list[Candidate], list[tuple[str, Reason]], list[str]]:
+    """(hits, what of them may be shown, what may not, notes)"""
+    if not _wants_hits(request):
+        return [], [], [], []
+    trace, refinement = request.search.trace or Trace(), request.search.refine.under(drawing.budget)
+    plain = refinement.does_nothing  # then what is below the threshold can be told; else nothing is made of it
+    threshold = request.search.threshold if plain else None
+    search = replace(request.search, refine=refinement, trace=trace)
+    hits = retrieval.search(
+        project, replace(search, threshold=None) if plain else search, count_tokens=drawing.cost_of_text
+    )
+    candidates, left_out = choose_candidates(hits, threshold)
+    # The first top_k are what was asked for, and say nothing about what stands behind them.
+    cut = (fate for fate in trace.fates if not fate.kept and (refinement.select != "top_k" or fate.stage != "select"))
+    left_out += [(fate.name, "not_selected") for fate in cut]
+    return hits, candidates, left_out, trace.all_notes
 
 
 def _wants_hits(request: ContextRequest) -> bool:
@@ -185,7 +211,7 @@ def choose_candidates(
     left_out: list[tuple[str, Reason]] = []
     said: set[tuple[str, str]] = set()
     for hit in hits:
-        candidate = to_candidate(hit)
+        candidate = focused(to_candidate(hit))
         same = (" ".join(candidate.shown.casefold().split()), candidate.date)
         if threshold is not None and hit.score < threshold:
             left_out.append((candidate.id, "below_threshold"))
@@ -212,6 +238,21 @@ def to_candidate(hit: Hit) -> Candidate:
     return Candidate(hit, str(memory.public_id), speaker, text, memory.said_at.date().isoformat(), note)
 
 
+def focused(candidate: Candidate) -> Candidate:
+    """With the sentences alone that focus mode has kept of it."""
+    hit = candidate.hit
+    if not hit.sentences:
+        return candidate
+    offset = len(text_of(hit)) - len(candidate.text)  # the speaker's name
+    sentences = compression.split_spans(candidate.text)
+    spans = [(kept.start - offset, kept.end - offset) for kept in hit.sentences]
+    kept = tuple(i for i, (a, b) in enumerate(sentences) if any(start < b and a < end for start, end in spans))
+    if not kept or len(kept) == len(sentences):
+        return candidate
+    text = compression.rejoin([candidate.text[start:end] for start, end in sentences], kept)
+    return replace(candidate, text=text, kept=kept, compressed=True)
+
+
 # Drawing and counting
 
 
@@ -221,6 +262,7 @@ class Drawing:
     def __init__(self, format: Format, tokenizer: Tokenizer, request: ContextRequest) -> None:
         self.format, self.tokenizer = format, tokenizer
         self.max_tokens = request.max_tokens
+        self.ratio = COMPRESS_RATIO if request.compress != "none" else 1
         self.grouped = request.order != "relevance"
         self.sections_last = request.order == "stable"
         self.sections: list[Section] = []
@@ -237,6 +279,15 @@ class Drawing:
 
     def cost_of(self, candidate: Candidate) -> int:
         return self.cost(self.format.item(candidate.entry(), self.grouped))
+
+    @property
+    def budget(self) -> int:
+        """Of the memories, as they are before they are compressed."""
+        return self.ratio * max(0, self.max_tokens - self.frame_cost())
+
+    def cost_of_text(self, text: str) -> int:
+        """Of a memory of which only the text is known."""
+        return self.cost(self.format.item(Entry(text, "2000-01-01"), self.grouped))
 
     def heading_cost(self, candidate: Candidate) -> int:
         return self.cost(self.format.heading(candidate.entry())) if self.grouped else 0

@@ -1,23 +1,22 @@
-"""Ranked hits -> numbered lines under a token budget, and numbers -> the messages that they rest on."""
+"""Ranked hits -> numbered lines under a budget of tokens, and numbers -> the messages that they rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from .models import Memory, MemorySource
+from .refining import sentence_texts
 from .retrieval import Hit
+from .tokens import Tokenizer, tokenizer_for
 
-BYTES_PER_TOKEN = 3  # English has over four; with three the estimate errs on the side of the budget
 CUT = " ..."
 MIN_CUT_TOKENS = 8  # less of a text than this says nothing
+MAX_TOKEN_CHARS = 200  # no token is longer: what is longer than the budget allows need not be counted
 
-
-def estimate_tokens(text: str) -> int:
-    """Without the model's own tokenizer: UTF-8 bytes by three, rounded up."""
-    return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
+Draw = Callable[[Sequence["EvidenceItem"]], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +51,51 @@ class EvidenceItem:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """num_left_out: hits that did not fit."""
+    """num_tokens: of all that is drawn, by `tokenizer`. num_left_out: hits that did not fit."""
 
     items: tuple[EvidenceItem, ...] = ()
     num_left_out: int = 0
+    num_tokens: int = 0
+    tokenizer: Tokenizer | None = None
 
     @property
     def text(self) -> str:
-        return "\n".join(item.line for item in self.items)
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(item.num_tokens for item in self.items)
+        return draw_lines(self.items)
 
     def of(self, number: int) -> EvidenceItem | None:
         return self.items[number - 1] if 1 <= number <= len(self.items) else None
 
 
-def evidence_text(hits: Sequence[Hit], max_tokens: int) -> Evidence:
+def draw_lines(items: Sequence[EvidenceItem]) -> str:
+    return "\n".join(item.line for item in items)
+
+
+def evidence_text(
+    hits: Sequence[Hit], max_tokens: int, tokenizer: Tokenizer | None = None, *, draw: Draw = draw_lines
+) -> Evidence:
     """The hits in their order, each on a line of its own. One that does not fit is skipped for smaller ones behind it;
-    the best is cut rather than left out."""
+    the best is cut rather than left out.
+
+    tokenizer: of the model that reads it; None: tokens.tokenizer_for's own choice. draw: how all of it goes into the
+    prompt; what comes of it is within the budget.
+    """
+    tokenizer = tokenizer or tokenizer_for()
+    counter = _Counter(tokenizer)
     items: list[EvidenceItem] = []
-    room = max_tokens
+    frame = tokenizer.count(draw([]))
+    room = max_tokens - frame
     for hit in hits:
-        item = _item(len(items) + 1, hit)
+        item = counter.counted(_item(len(items) + 1, hit), room)
         if item.num_tokens > room and not items:
-            item = _cut(item, room)
+            item = counter.cut(item, room)
         if item.num_tokens <= room and item.text:
             items.append(item)
             room -= item.num_tokens
-    return Evidence(tuple(items), len(hits) - len(items))
+    num_tokens = tokenizer.count(draw(items)) if items else 0
+    while num_tokens > max_tokens:  # lines together may be more than the sum of the lines
+        items.pop()
+        num_tokens = tokenizer.count(draw(items)) if items else 0
+    return Evidence(tuple(items), len(hits) - len(items), num_tokens, tokenizer)
 
 
 def _item(number: int, hit: Hit) -> EvidenceItem:
@@ -95,20 +109,34 @@ def _item(number: int, hit: Hit) -> EvidenceItem:
         assert hit.message is not None  # a hit is one or the other
         message = hit.message
         speaker, text, said_at = message.name or message.role, message.content, message.said_at
-    return _counted(EvidenceItem(number, hit, " ".join(text.split()), speaker, said_at, 0))
+    if hit.sentences:
+        text = " ".join(sentence_texts(hit)).removeprefix(f"{speaker}: ")
+    return EvidenceItem(number, hit, " ".join(text.split()), speaker, said_at, 0)
 
 
-def _counted(item: EvidenceItem) -> EvidenceItem:
-    return replace(item, num_tokens=estimate_tokens(f"{item.line}\n"))
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    tokenizer: Tokenizer
 
+    def counted(self, item: EvidenceItem, room: int) -> EvidenceItem:
+        """With its tokens; of one that cannot fit into `room`, only that they are more."""
+        line = f"{item.line}\n"
+        too_long = len(line) > MAX_TOKEN_CHARS * max(0, room)
+        return replace(item, num_tokens=room + 1 if too_long else self.tokenizer.count(line))
 
-def _cut(item: EvidenceItem, room: int) -> EvidenceItem:
-    bare = _counted(replace(item, text=CUT))
-    left = (room - bare.num_tokens) * BYTES_PER_TOKEN
-    if left < MIN_CUT_TOKENS * BYTES_PER_TOKEN:
-        return replace(item, text="")
-    kept = item.text.encode()[:left].decode("utf-8", "ignore")
-    return _counted(replace(item, text=f"{kept.rstrip()}{CUT}"))
+    def cut(self, item: EvidenceItem, room: int) -> EvidenceItem:
+        """As much of its beginning as fits; without text where that is next to nothing."""
+        if self.counted(replace(item, text=CUT), room).num_tokens + MIN_CUT_TOKENS > room:
+            return replace(item, text="")
+        kept, low, high = replace(item, text=""), 0, min(len(item.text), MAX_TOKEN_CHARS * room)
+        while low < high:
+            middle = (low + high + 1) // 2
+            tried = self.counted(replace(item, text=f"{item.text[:middle].rstrip()}{CUT}"), room)
+            if tried.num_tokens <= room:
+                kept, low = tried, middle
+            else:
+                high = middle - 1
+        return kept
 
 
 def day_of(moment: datetime) -> str:

@@ -7,15 +7,21 @@ the others together. Without a model, or where it fails, the question is searche
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+from django.utils import timezone
 
 from . import ledger
 from .errors import LLMError
+from .filters import only_user
 from .llm import LLMConfig, complete_structured
 from .models import Project
 from .prompts.expansion import Expanded, expansion_prompt
+
+if TYPE_CHECKING:
+    from .retrieval import SearchRequest
 
 MAX_REWRITES, MAX_HYPOTHETICAL = 2, 2
 MAX_QUERY_CHARS = 4_000  # of the question that the model is shown
@@ -23,7 +29,8 @@ MAX_VARIANT_CHARS = 1_000
 MAX_ANSWER_TOKENS = 500
 RRF_K = 60  # Cormack et al., SIGIR 2009
 
-Expand = Literal["none", "llm"]
+Expand = Literal["none", "feedback", "llm"]  # feedback: of the best texts of a first pass; see retrieval.py
+EXPANDS: tuple[str, ...] = get_args(Expand)
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -83,6 +90,25 @@ def expand_for(
             return expand(query, llm, reference_date=reference_date)
     except LLMError as exc:
         return Expansion(notes=[f"the question was not expanded: {exc}"])
+
+
+def expand_request(
+    project: Project, request: SearchRequest, llm: LLMConfig | None, *, payer: Project | None = None
+) -> SearchRequest:
+    """The request with other wordings beside its query, where it asks a model for them and has none yet: done once,
+    also where nothing came of it. Its trace is told which. payer: whose account it is on, if not the project's."""
+    if request.expand != "llm" or request.also:
+        return request
+    found = expand_for(
+        payer or project,
+        request.query,
+        llm,
+        reference_date=request.reference_date or timezone.now(),
+        user_id=only_user(request.filter),
+    )
+    if request.trace is not None:
+        request.trace.expansion = found
+    return replace(request, also=found.queries, expand="none")
 
 
 def fuse_rankings(

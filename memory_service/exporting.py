@@ -19,7 +19,7 @@ from django.utils import timezone
 from . import structuring
 from .errors import Conflict, InvalidInput, LLMMalformed, LLMUnavailable, NotFound, ServiceError
 from .filters import Filter, names_an_entity, parse, to_q
-from .ingest import backoff_s, llm_config, project_policy
+from .ingest import backoff_s
 from .llm import LLMConfig, complete_structured
 from .locks import Kind, advisory_lock
 from .models import (
@@ -34,6 +34,7 @@ from .models import (
     Project,
 )
 from .models.platform import UNFINISHED
+from .project_llm import llm_config, project_policy
 from .prompts.export import Structured, export_prompt
 from .retrieval import memories_passing
 from .structuring import Fact, Filled

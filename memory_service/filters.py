@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -75,6 +75,24 @@ class Logic:
 
 
 Filter = Test | Logic
+
+
+def only_user(node: Filter) -> str | None:
+    """Whom the filter says it is about, where that is one user: who a call of a language model is charged for."""
+    tests = [node] if isinstance(node, Test) else [part for part in flat_parts(node) if isinstance(part, Test)]
+    if not isinstance(node, Test) and node.operator != "AND":
+        return None
+    named = [test.value for test in tests if test.field == "user_id" and test.operator == "eq"]
+    return str(named[0]) if len(named) == 1 else None
+
+
+def flat_parts(node: Logic) -> Iterator[Filter]:
+    """Its parts, those of an AND within an AND and of an OR within an OR among them."""
+    for part in node.parts:
+        if not isinstance(part, Test) and part.operator == node.operator and node.operator != "NOT":
+            yield from flat_parts(part)
+        else:
+            yield part
 
 
 def parse(raw: Any) -> Filter:

@@ -19,7 +19,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Count, F
 from django.utils import timezone
@@ -34,7 +33,8 @@ from .knowledge import asking
 from .llm import LLMConfig
 from .locks import Kind, advisory_lock
 from .logs import request_id
-from .models import EntityRecord, Event, EventStatus, ExtractionPolicy, Message, Project, Scope, Session
+from .models import EntityRecord, Event, EventStatus, Message, Project, Scope, Session
+from .project_llm import llm_config, project_policy
 
 logger = logging.getLogger(__name__)
 
@@ -398,30 +398,6 @@ def load(event: Event) -> Work:
 
 def wants_llm(event: Event) -> bool:
     return bool(event.options.get("infer", True)) and project_policy(event.project) != "local"
-
-
-def project_policy(project: Project) -> policies.Policy:
-    """What the project's policy comes to with the LLM that is, or is not, configured."""
-    if not settings.ENV.llm_model or project.extraction_policy == ExtractionPolicy.LOCAL:
-        return "local"
-    return "add_only" if project.extraction_policy == ExtractionPolicy.ADD_ONLY else "two_phase"
-
-
-def llm_config() -> LLMConfig | None:
-    env = settings.ENV
-    if not env.llm_model:
-        return None
-    return LLMConfig(
-        model=env.llm_model,
-        api_base=env.llm_api_base or None,
-        api_key=env.llm_api_key or None,
-        timeout_s=env.llm_timeout_s,
-    )
-
-
-def llm_of(project: Project) -> LLMConfig | None:
-    """The model that works for the project; None where it does without."""
-    return llm_config() if project_policy(project) != "local" else None
 
 
 def extract(work: Work) -> None:

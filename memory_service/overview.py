@@ -13,9 +13,9 @@ from . import ledger
 from .errors import LLMUnavailable, ServiceError
 from .extractive import Sentence, label, num_words, split_sentences, summarise_sentences
 from .filters import Filter, parse
-from .ingest import llm_of
 from .llm import LLMConfig
 from .models import Event, Memory, Project
+from .project_llm import llm_of
 from .prompts.overview import overview_prompt
 from .retrieval import memories_passing
 from .session_summaries import ASK_SHARE, ask_within, render_lines

@@ -29,11 +29,11 @@ from django.utils import timezone
 from . import ledger
 from .embedding import Vectors, embed_texts, serving_profile
 from .errors import Conflict, InvalidInput, LLMMalformed, LLMUnavailable, NotFound, ServiceError, TooSoon
-from .ingest import llm_of
 from .lexical import terms
 from .llm import LLMConfig, complete, parse_json
 from .locks import Kind, advisory_lock
 from .models import Event, EventStatus, IdempotencyKey, LifecycleSettings, Memory, Profile, Project, Scope
+from .project_llm import llm_of
 from .prompts.profile import profile_prompt
 from .retrieval import load_vectors
 

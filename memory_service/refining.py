@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from . import focus, lexical, reranking, selection
 from .embedding import Vectors, embed_query, embed_texts
+from .expansion import Expansion
 from .llm import CHARS_PER_TOKEN
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Select = Literal["top_k", "gradient", "mmr", "greedy", "tree"]
 SELECTS: tuple[str, ...] = get_args(Select)
+SETS = ("greedy", "tree")  # they look for a set under a budget of tokens
 
 NUM_CANDIDATES = 100  # read for the stages below; more where more are to be returned
 TREE_CANDIDATES = 60  # of them that greedy and tree look at: the reward compares each with each
@@ -59,6 +61,11 @@ class Refinement:
     drop: float = selection.DROP
     seed: int = 0
 
+    def under(self, max_tokens: int) -> Refinement:
+        """For whoever counts the tokens of what it makes of the hits: those that look for a set are told the budget,
+        and nothing else is cut by it."""
+        return replace(self, max_tokens=max_tokens if self.select in SETS else None)
+
     @property
     def does_nothing(self) -> bool:
         reranks = self.rerank and reranking.is_configured()
@@ -77,11 +84,18 @@ class Fate:
 
 @dataclass(slots=True)
 class Trace:
-    """Filled by `refine`, for explain. fates: of every candidate, in the order of retrieval."""
+    """Filled by a search, for explain. fates: of every candidate, in the order of retrieval. expansion: where a model
+    was to be asked for other wordings."""
 
     stages: list[dict[str, Any]] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    expansion: Expansion | None = None
+
+    @property
+    def all_notes(self) -> list[str]:
+        """What was asked for and could not be done."""
+        return [*(self.expansion.notes if self.expansion else []), *self.notes]
 
 
 def num_candidates(refinement: Refinement, top_k: int) -> int:
@@ -152,7 +166,7 @@ class _Run:
 
     @property
     def counts_tokens(self) -> bool:
-        return self.refinement.max_tokens is not None or self.refinement.select in ("greedy", "tree")
+        return self.refinement.max_tokens is not None or self.refinement.select in SETS
 
     def stage(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
         """run: returns what explain shows of it."""
@@ -343,6 +357,12 @@ def text_of(hit: Hit) -> str:
         return hit.memory.text
     assert hit.message is not None  # a hit is one or the other
     return f"{hit.message.name}: {hit.message.content}" if hit.message.name else hit.message.content
+
+
+def sentence_texts(hit: Hit) -> list[str]:
+    """In focus mode, the sentences that were kept of it, in their order."""
+    text = text_of(hit)
+    return [text[sentence.start : sentence.end] for sentence in hit.sentences]
 
 
 def speaker_of(hit: Hit) -> str | None:

@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from . import caches, fusion, lexical, questions, ranking, refining, signals, traits
 from .embedding import Vectors, embed_query, serving_profile, to_literal
-from .expansion import fuse_rankings
+from .expansion import Expand, expand_request, fuse_rankings
 from .filters import Filter, scope_condition, to_message_q, to_q
 from .focus import Sentence
 from .fusion import Fusion
@@ -45,7 +45,8 @@ from .models import Event, Memory, MemorySource, Message, Posting, Project, Scop
 from .models.change import versions_of
 from .models.memory import POSITIONS_PER_MESSAGE
 from .moments import NOW, Moment, holding, texts_known_at
-from .refining import Refinement, Trace, refine
+from .project_llm import llm_of
+from .refining import CountTokens, Refinement, Trace, num_tokens, refine
 from .search_cache import MAX_SCOPES, Documents, Entry, Ids, SearchCache, fill_vectors
 from .timeexpr import find_time_expressions
 from .windows import Windows
@@ -77,8 +78,6 @@ STAGES: dict[str, frozenset[str]] = {
     "dedupe": frozenset(),
 }
 
-Expand = Literal["none", "feedback"]
-
 Scores = NDArray[np.float64]
 
 # Three numbers for six: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
@@ -98,13 +97,13 @@ class SearchRequest:
     keyword_search: bool = True  # false: by meaning alone
     moment: Moment = NOW
     fusion: Fusion = "learned"
-    expand: Expand = "none"
+    expand: Expand = "none"  # "llm": by the project's model, unless `also` has other wordings already
     walk: bool = True  # over the graph, from what the question names
     reference_date: datetime | None = None  # the day on which "last year" is said; None: today
     without: frozenset[str] = frozenset()  # names of STAGES to leave out: what each is worth
     also: tuple[str, ...] = ()  # other wordings of the query (expansion.py), searched for beside it
     refine: Refinement = field(default_factory=Refinement)
-    trace: Trace | None = None  # is told what refining did
+    trace: Trace | None = None  # is told what expansion and refining did
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +147,20 @@ class Hit:
         return float(np.mean([self.breakdown.get(name, 0.0) for name in signals.BASIC]))
 
 
-def search(project: Project, request: SearchRequest) -> list[Hit]:
-    """Hits, best first."""
+def search(project: Project, request: SearchRequest, *, count_tokens: CountTokens = num_tokens) -> list[Hit]:
+    """Hits, best first. count_tokens: what a text costs of request.refine.max_tokens."""
+    request = expand_request(project, request, llm_of(project))
     wide = replace(request, top_k=refining.num_candidates(request.refine, request.top_k))
     hits = find_all(project, wide)
-    kept = refine(request.query, hits, request.refine, request.top_k, fetch_vectors=load_vectors, trace=request.trace)
+    kept = refine(
+        request.query,
+        hits,
+        request.refine,
+        request.top_k,
+        fetch_vectors=load_vectors,
+        count_tokens=count_tokens,
+        trace=request.trace,
+    )
     ranking.note_recalls([hit.memory.pk for hit in kept if hit.memory])
     return kept
 

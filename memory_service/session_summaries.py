@@ -30,10 +30,11 @@ from .errors import LLMUnavailable, ServiceError, TooSoon
 from .extraction.llm import without_rendered
 from .extraction.types import SourceMessage
 from .extractive import Sentence, label, num_words, sentences_of, split_sentences, summarise_sentences
-from .ingest import llm_of, to_source
+from .ingest import to_source
 from .llm import LLMConfig, Message, complete_structured
 from .locks import Kind, advisory_lock
 from .models import Session, SummaryNode
+from .project_llm import llm_of
 from .prompts.summarise_tree import Summary, leaf_prompt, merge_prompt
 
 logger = logging.getLogger(__name__)

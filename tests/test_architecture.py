@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PURE = ("chunking", "graph", "accel")
 STAGES = (
     *("ingest", "consolidation", "retrieval", "editing", "embedding", "llm", "storage", "lexical", "filters"),
-    *("evidence", "extractive_answer", "answering", "chat"),
+    *("evidence", "extractive_answer", "answering", "chat", "context", "expansion", "refining", "project_llm"),
 )
 
 

@@ -12,7 +12,7 @@ from rest_framework.decorators import api_view, content_negotiation_class
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memory_service import answering, ingest
+from memory_service import answering, project_llm
 from memory_service.answering import Answered, AnswerEvent, AnswerRequest
 from memory_service.evidence import Evidence, EvidenceItem
 from memory_service.filters import ENTITY_FIELDS
@@ -27,12 +27,11 @@ from .serializers import SearchSerializer, validated
 
 MAX_EVIDENCE_TOKENS = 200_000
 MAX_ANSWER_CHARS = 20_000
-MAX_TOP_K = 200
 
 
 class AnswerSerializer(SearchSerializer):
-    top_k = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
-    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=MAX_TOP_K)
+    top_k = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=answering.MAX_TOP_K)
+    limit = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=answering.MAX_TOP_K)
     max_tokens = serializers.IntegerField(
         default=2_000, min_value=16, max_value=MAX_EVIDENCE_TOKENS, help_text="of evidence"
     )
@@ -43,6 +42,7 @@ class AnswerSerializer(SearchSerializer):
     contrastive = serializers.BooleanField(
         default=True, help_text="show the model the corrected question that is most like this one"
     )
+    store = serializers.BooleanField(default=True, help_text="keep the answer, so that it can be judged")
 
     def to_answer_request(self) -> AnswerRequest:
         data = self.validated_data
@@ -53,6 +53,7 @@ class AnswerSerializer(SearchSerializer):
             feedback_loop=data["feedback_loop"],
             contrastive=data["contrastive"],
             reference_date=data.get("reference_date"),
+            store=data["store"],
         )
 
     def _asked_filters(self) -> Any:
@@ -89,7 +90,7 @@ def answers(request: Request) -> HttpResponseBase:
         event_stream.take_place()
         worker = event_stream.Worker(lambda: answering.stream_answer(project, asked))
         return event_stream.respond(event_stream.EventStream(worker, frame=_frame, failed=_failed))
-    with event_stream.place_for(ingest.llm_of(project)):
+    with event_stream.place_for(project_llm.llm_of(project)):
         return Response(_render_answered(answering.answer(project, asked)))
 
 
@@ -169,13 +170,17 @@ def render_answer(answer: Answer) -> dict[str, Any]:
 
 
 def _render_answered(answered: Answered) -> dict[str, Any]:
-    return {**render_answer(answered.answer), "evidence": _render_evidence(answered.evidence)}
+    rendered = render_answer(answered.answer)
+    if answered.answer.pk is None:  # not kept: there is nothing to ask for by this id
+        rendered |= {"id": None, "expires_at": None}
+    return {**rendered, "evidence": _render_evidence(answered.evidence)}
 
 
 def _render_evidence(evidence: Evidence) -> dict[str, Any]:
     return {
         "items": [_render_item(item) for item in evidence.items],
         "num_tokens": evidence.num_tokens,
+        "tokenizer": {"name": tokenizer.name, "exact": tokenizer.exact} if (tokenizer := evidence.tokenizer) else None,
         "num_left_out": evidence.num_left_out,
     }
 

@@ -27,6 +27,7 @@ READING_POSTS = frozenset(
         "v1/exports/get/",
         "v1/exports/memories/",
         "v1/context/",
+        "v1/answers/",  # what is kept of it are no memories
         "v1/graph/",
         "v1/graph/rank/",
         "search",

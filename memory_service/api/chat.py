@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from memory_service import chat, tasks
 from memory_service.chat import ChatRequest
 from memory_service.errors import InvalidInput, LLMError, LLMUnavailable, NotFound, TooLarge
+from memory_service.expansion import EXPANDS
 from memory_service.filters import ENTITY_FIELDS, parse
 from memory_service.ingest import EntityIds, NewMessage
 from memory_service.models.conversation import MAX_NAME_CHARS
@@ -112,6 +113,7 @@ class MemoryOptionsSerializer(EntityIdsSerializer):
     filters = serializers.JSONField(required=False, allow_null=True)
     top_k = serializers.IntegerField(default=10, min_value=1, max_value=MAX_TOP_K)
     max_tokens = serializers.IntegerField(default=1_000, min_value=16, max_value=MAX_BLOCK_TOKENS)
+    expand = serializers.ChoiceField(choices=EXPANDS, default="none")
 
 
 class ChatSerializer(EntityIdsSerializer):

@@ -82,7 +82,7 @@ class ContextItemSerializer(serializers.Serializer[Any]):
 
 class LeftOutSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
-    reason = serializers.ChoiceField(choices=["budget", "duplicate", "below_threshold", "compressed_away"])
+    reason = serializers.ChoiceField(choices=list(stage.REASONS))
 
 
 class TokenizerSerializer(serializers.Serializer[Any]):

@@ -5,18 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.utils import timezone
 from rest_framework.request import Request
 
 from memory_service import forgetting, ingest, moments, retrieval, tasks
 from memory_service.errors import InvalidInput
-from memory_service.expansion import expand_for
 from memory_service.filters import narrows, parse
-from memory_service.ingest import llm_of
 from memory_service.knowledge import search as relation_search
 from memory_service.models import ApiKey, EvaluationRun, Event, EventStatus, ImportJob, Memory, MemoryExport, Project
 from memory_service.models.platform import UNFINISHED
@@ -112,19 +108,13 @@ def search(request: Request, data: Any, *, refuse_top_level: bool) -> dict[str, 
     parser = validated(SearchSerializer(data=data))
     fields = read_fields(parser.validated_data.get("fields"), rendering.HIT_FIELDS)
     asked = parser.to_request(refuse_top_level=refuse_top_level)
-    expansion = None
-    if parser.validated_data["expand"] == "llm":
-        today = parser.validated_data.get("reference_date") or timezone.now()
-        project = project_of(request)
-        expansion = expand_for(project, asked.query, llm_of(project), reference_date=today)
-        asked = replace(asked, also=expansion.queries)
     hits = retrieval.search(project_of(request), asked)
     explain = parser.validated_data["explain"] or bool(fields and fields & {"score_breakdown", "score_contributions"})
     answer: dict[str, Any] = {
         "results": rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
     }
     if explain:
-        answer |= rendering.render_refinement(asked, expansion)
+        answer |= rendering.render_refinement(asked)
     if parser.validated_data["enable_graph"]:
         found = relation_search.relations_for(project_of(request), asked.query, asked.filter, asked.top_k, hits=hits)
         answer["relations"] = [render_relation(hit) for hit in found]

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from memory_service.expansion import Expansion
 from memory_service.models import Event, Memory, MemoryRevision, MemoryState, Message, Session
 from memory_service.refining import Refinement
 from memory_service.retrieval import Hit, SearchRequest, Source, load_sources
@@ -159,18 +158,20 @@ def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[s
     return rendered
 
 
-def render_refinement(asked: SearchRequest, expansion: Expansion | None) -> dict[str, Any]:
+def render_refinement(asked: SearchRequest) -> dict[str, Any]:
     """For explain: what refining and expansion did, where they were asked for."""
     answer: dict[str, Any] = {}
-    if asked.trace is not None and asked.refine != Refinement():
+    if asked.trace is None:
+        return answer
+    if asked.refine != Refinement():
         fates = [asdict(fate) for fate in asked.trace.fates]
         answer["refinement"] = {
             "stages": asked.trace.stages,
             "candidates": [{"id": fate.pop("name"), **fate} for fate in fates],
             "notes": asked.trace.notes,
         }
-    if expansion is not None:
-        answer["expansion"] = asdict(expansion)
+    if asked.trace.expansion is not None:
+        answer["expansion"] = asdict(asked.trace.expansion)
     return answer
 
 

@@ -18,6 +18,7 @@ from rest_framework import serializers
 
 from memory_service.editing import UNSET, Change
 from memory_service.errors import InvalidInput, TooLarge
+from memory_service.expansion import EXPANDS
 from memory_service.filters import ENTITY_FIELDS, Filter, names_an_entity, parse, parse_moment
 from memory_service.fusion import FUSIONS
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
@@ -338,7 +339,7 @@ class SearchSerializer(FilteredSerializer):
     mmr_lambda = NumberField(default=MMR_LAMBDA, min_value=0, max_value=1, help_text="+ 1: relevance alone")
     fusion = serializers.ChoiceField(choices=list(FUSIONS), default="learned", help_text="+ how signals become a score")
     expand = serializers.ChoiceField(
-        choices=["none", "feedback", "llm"],
+        choices=list(EXPANDS),
         default="none",
         help_text="+ more words: of the best texts of a first pass, or other wordings by a model",
     )
@@ -373,7 +374,7 @@ class SearchSerializer(FilteredSerializer):
             keyword_search=data.get("keyword_search") is not False,
             moment=moment,
             fusion=data["fusion"],
-            expand="feedback" if data["expand"] == "feedback" else "none",
+            expand=data["expand"],
             walk=data["walk"],
             reference_date=data.get("reference_date"),
             without=frozenset(data["without"]),

@@ -12,7 +12,7 @@ from rest_framework.decorators import api_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from memory_service import ingest, jobs, overview, session_summaries, tasks
+from memory_service import jobs, overview, project_llm, session_summaries, tasks
 from memory_service.filters import ENTITY_FIELDS, parse
 from memory_service.models import Event, EventStatus, Session, SummaryNode
 
@@ -46,7 +46,7 @@ def summary(request: Request) -> Response:
     that takes too long the answer is PENDING, and `event_id` leads to the summary."""
     project = handlers.project_of(request)
     asked = validated(SummarySerializer(data=body_of(request))).to_raw_filter()
-    if not settings.ENV.llm_model or ingest.llm_of(project) is None:
+    if not settings.ENV.llm_model or project_llm.llm_of(project) is None:
         found = overview.summarise_local(project, asked)
         return Response({"status": EventStatus.SUCCEEDED, **found.as_result(), "notes": found.notes})
     event = jobs.record_job(project, Event.Type.SUMMARY, {"filters": asked})

@@ -18,23 +18,28 @@ from django.db import transaction
 from django.utils import timezone
 from pydantic import TypeAdapter, ValidationError
 
-from memory_service import ingest, retrieval
+from memory_service import answering, ingest, retrieval
+from memory_service.answering import AnswerRequest
 from memory_service.embedding import embed_query, serving_profile, warm_up
 from memory_service.errors import Conflict, InvalidInput, LLMUnavailable, ServiceError
+from memory_service.expansion import expand_request
 from memory_service.filters import Filter, parse
 from memory_service.forgetting import forget_scope
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
+from memory_service.llm import LLMConfig
 from memory_service.locks import Kind, advisory_lock
 from memory_service.models import CompletionUsage, EvaluationCorpus, Event, EventStatus, Project, Scope
 from memory_service.moments import moment_of
+from memory_service.project_llm import llm_config
 from memory_service.retrieval import Hit, SearchRequest
+from memory_service.tokens import tokenizer_for
 
 from .datasets import Conversation, Dataset, Question, Session, evidence_key
 from .metrics import MAX_CITED, Ranked, estimate_tokens
-from .tokens import count_tokens
 
 TOP_K = 120  # enough to fill the largest token budget with short turns
 MAX_TOP_K = 1000
+ENCODING = "cl100k_base"  # one for all runs, so that they can be compared
 MESSAGES_AN_ADD = 500
 EVENT_TIMEOUT_S = 1800
 POLL_S = 0.1
@@ -62,10 +67,9 @@ Enqueue = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a question found. texts: of the hits with their dates; num_over_cited: hits that cite too many messages."""
+    """What a question found. num_over_cited: hits that cite too many messages."""
 
     ranked: list[Ranked]
-    texts: list[str]
     num_over_cited: int
     latency_ms: float
 
@@ -74,6 +78,9 @@ class Asked(Protocol):
     """Something that can be asked. without: a stage of retrieval to leave out."""
 
     def ask(self, conversation: Conversation, question: Question, *, without: str = "") -> Found: ...
+
+    def answer(self, conversation: Conversation, question: Question) -> str:
+        """What a user is answered, by the same search. Raises LLMError."""
 
 
 # Options of a search
@@ -129,11 +136,13 @@ def stages() -> tuple[str, ...]:
 
 @dataclass
 class InProcess:
-    """Asks a project by retrieval.search. own: the questions' own filters say where, not their conversation."""
+    """Asks a project by retrieval.search. own: the questions' own filters say where, not their conversation. payer:
+    whose account language models are on, where that is not the project's."""
 
     project: Project
     options: Mapping[str, Any]
     own: bool = False
+    payer: Project | None = None
     _tokens: dict[str, int | None] = field(default_factory=dict)
 
     def ask(self, conversation: Conversation, question: Question, *, without: str = "") -> Found:
@@ -141,11 +150,22 @@ class InProcess:
         request = to_search_request(question, self.filter_of(conversation, question), self.options, without)
         embed_query.cache_clear()  # type: ignore[attr-defined]
         start = time.perf_counter()
-        hits = retrieval.search(self.project, request)
+        hits = retrieval.search(self.project, expand_request(self.project, request, llm_config(), payer=self.payer))
         latency_ms = 1000 * (time.perf_counter() - start)
         ranked = [self._rank(hit) for hit in hits]
         over = sum(len({source.name for source in hit.sources}) > MAX_CITED for hit in hits)
-        return Found(ranked, [f"({date_of(hit)}) {text_of(hit)}" for hit in hits], over, latency_ms)
+        return Found(ranked, over, latency_ms)
+
+    def answer(self, conversation: Conversation, question: Question) -> str:
+        """By answering.py, from at most as many hits as POST /v1/answers/ takes, with its budget. Nothing is stored."""
+        llm = required_llm("an answer")
+        node = self.filter_of(conversation, question)
+        search = to_search_request(question, node, self.options, "")
+        search = replace(search, top_k=min(search.top_k, answering.MAX_TOP_K))
+        search = expand_request(self.project, search, llm, payer=self.payer)
+        request = AnswerRequest(search, reference_date=question.asked_at, store=False)
+        payer = self.payer or self.project
+        return answering.try_answer(self.project, request, llm, payer=payer, purpose="evaluation_answer").answer.text
 
     def filter_of(self, conversation: Conversation, question: Question) -> Filter:
         if question.filters is not None:
@@ -161,17 +181,30 @@ class InProcess:
         return Ranked(ids, sessions, estimate_tokens(text), self._tokens[text])
 
 
+def required_llm(what: str) -> LLMConfig:
+    """Raises InvalidInput where none is configured. what: it is needed for."""
+    config = llm_config()
+    if config is None:
+        raise InvalidInput(f"{what} needs a language model, and none is configured: set LLM_MODEL")
+    return config
+
+
+def tokenizer_name() -> str | None:
+    """None where only an estimate is at hand."""
+    found = tokenizer_for(ENCODING)
+    return found.name if found.exact else None
+
+
+def count_tokens(text: str) -> int | None:
+    found = tokenizer_for(ENCODING)
+    return max(1, found.count(text)) if found.exact else None
+
+
 def text_of(hit: Hit) -> str:
     if hit.memory is not None:
         return hit.memory.text
     assert hit.message is not None  # a hit is one or the other
     return f"{hit.message.name}: {hit.message.content}" if hit.message.name else hit.message.content
-
-
-def date_of(hit: Hit) -> str:
-    said = hit.memory or hit.message
-    assert said is not None  # a hit is one or the other
-    return f"{said.said_at:%Y-%m-%d}"
 
 
 def cited_by(hit: Hit) -> tuple[frozenset[str], frozenset[str]]:
@@ -397,15 +430,28 @@ class OverHTTP:
     def ask(self, conversation: Conversation, question: Question, *, without: str = "") -> Found:
         if without:
             raise InvalidInput("stages can only be left out in process: run --ablate without --host")
-        body = {"query": question.text, "filters": {"user_id": self.user_of(conversation)}, "top_k": TOP_K}
-        if question.asked_at is not None:
-            body["reference_date"] = question.asked_at.isoformat()
+        body = self._body(conversation, question)
         start = time.perf_counter()
-        hits = self.call("POST", "/v3/memories/search/", {**body, **self.options})["results"]
+        hits = self.call("POST", "/v3/memories/search/", body)["results"]
         latency_ms = 1000 * (time.perf_counter() - start)
         over = sum(len({s["message_id"] for s in hit.get("sources") or []}) > MAX_CITED for hit in hits)
-        texts = [f"({str(hit.get('created_at'))[:10]}) {hit['memory']}" for hit in hits]
-        return Found([self._rank(hit) for hit in hits], texts, over, latency_ms)
+        return Found([self._rank(hit) for hit in hits], over, latency_ms)
+
+    def answer(self, conversation: Conversation, question: Question) -> str:
+        """As the service answers its users: without a language model there, in words that were said."""
+        body = self._body(conversation, question)
+        body |= {"top_k": min(body["top_k"], answering.MAX_TOP_K), "store": False}
+        return str(self.call("POST", "/v1/answers/", body)["answer"])
+
+    def _body(self, conversation: Conversation, question: Question) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "query": question.text,
+            "filters": {"user_id": self.user_of(conversation)},
+            "top_k": TOP_K,
+        }
+        if question.asked_at is not None:
+            body["reference_date"] = question.asked_at.isoformat()
+        return {**body, **self.options}
 
     def _rank(self, hit: Mapping[str, Any]) -> Ranked:
         sources = hit.get("sources") or []

@@ -1,4 +1,4 @@
-"""Answers by the language model, and what a judge says of them: the share of judgings that call an answer correct.
+"""What a judge says of answers: the share of judgings that call an answer correct.
 
 One model answers and judges, the service's own. So the figure compares runs of one service with each other; it says
 little beside figures that were made with other models or another judge.
@@ -7,32 +7,26 @@ little beside figures that were made with other models or another judge.
 from __future__ import annotations
 
 from memory_service import ledger
-from memory_service.errors import InvalidInput, LLMMalformed
-from memory_service.ingest import llm_config
-from memory_service.llm import LLMConfig, complete, complete_structured
+from memory_service.errors import LLMMalformed
+from memory_service.llm import LLMConfig, complete_structured
 from memory_service.models import EvaluationScore, Project
-from memory_service.prompts.answer_from_hits import answer_prompt
 from memory_service.prompts.judge import Verdict, judge_prompt
 
-from .asking import Found
-from .datasets import Question
-from .metrics import num_fitting
+from .asking import Asked, required_llm
+from .datasets import Conversation, Question
 
 ACCURACY = "accuracy"
-EVIDENCE_TOKENS = 2000  # of what is retrieved, shown to the model that answers
-MAX_ANSWER_TOKENS = 300
-
-
-def required_llm() -> LLMConfig:
-    """Raises InvalidInput where none is configured."""
-    config = llm_config()
-    if config is None:
-        raise InvalidInput("a judge needs a language model, and none is configured: set LLM_MODEL")
-    return config
+NEEDED_FOR = "a judge"
 
 
 def judge_into(
-    project: Project, score: EvaluationScore, question: Question, found: Found, *, num_judgings: int
+    project: Project,
+    score: EvaluationScore,
+    asked: Asked,
+    conversation: Conversation,
+    question: Question,
+    *,
+    num_judgings: int,
 ) -> None:
     """Adds the answer and `accuracy` to the score; nothing where the set has no answer to hold it against.
 
@@ -40,21 +34,13 @@ def judge_into(
     """
     if question.answer is None:
         return
-    config = required_llm()
+    config = required_llm(NEEDED_FOR)
+    score.answer = asked.answer(conversation, question)
     with ledger.charged(project):
-        score.answer = _answer(config, question, found)
         verdicts = [_judge(config, question, score.answer) for _ in range(num_judgings)]
     said = [verdict for verdict in verdicts if verdict is not None]
     if said:
         score.metrics = {**score.metrics, ACCURACY: sum(said) / len(said)}
-
-
-def _answer(config: LLMConfig, question: Question, found: Found) -> str:
-    """The seam to answering: from the hits that fit into EVIDENCE_TOKENS."""
-    fitting = num_fitting([hit.tokens for hit in found.ranked], EVIDENCE_TOKENS)
-    today = f"{question.asked_at:%Y-%m-%d}" if question.asked_at else None
-    prompt = answer_prompt(question.text, found.texts[:fitting], today=today)
-    return complete(config, prompt, purpose="evaluation_answer", max_tokens=MAX_ANSWER_TOKENS).text.strip()
 
 
 def _judge(config: LLMConfig, question: Question, answer: str) -> bool | None:

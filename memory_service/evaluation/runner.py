@@ -38,11 +38,12 @@ from .asking import (
     find_corpus,
     prepare_timing,
     read_options,
+    required_llm,
     stages,
+    tokenizer_name,
 )
 from .datasets import Conversation, Dataset, Question
 from .metrics import DIGITS, bootstrap, compare, metric_names, percentile, score_question, to_matrix
-from .tokens import tokenizer_name
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,11 @@ class Plan:
         if self.policy not in POLICIES:
             raise InvalidInput(f"policy={self.policy!r} is unknown: {', '.join(POLICIES)} are accepted")
         if self.judgings:
-            judging.required_llm()
-        values = asdict(self) | {"options": read_options(self.options), "ablate": list(dict.fromkeys(self.ablate))}
+            required_llm(judging.NEEDED_FOR)
+        options = read_options(self.options)
+        if options.get("expand") == "llm":
+            required_llm("expand=llm")
+        values = asdict(self) | {"options": options, "ablate": list(dict.fromkeys(self.ablate))}
         return Plan(**values)
 
     @property
@@ -270,7 +274,7 @@ def _target(
 
     if not fill_corpus(corpus, dataset, seed=seed, enqueue=enqueue, deadline=deadline, on_messages=note):
         return None
-    return InProcess(corpus.project, plan.options)
+    return InProcess(corpus.project, plan.options, payer=run.project)
 
 
 def corpus_of(run: EvaluationRun, dataset: Dataset, plan: Plan, seed: int) -> EvaluationCorpus:
@@ -321,7 +325,7 @@ def _ask_all(
         found = target.ask(conversation, question, without=variant)
         score = to_score(run, conversation, question, found, number=number, variant=variant, seed=seed)
         if plan.judgings and variant == WHOLE and seed == 0:
-            judging.judge_into(run.project, score, question, found, num_judgings=plan.judgings)
+            judging.judge_into(run.project, score, target, conversation, question, num_judgings=plan.judgings)
         batch.append(score)
         done += 1
         on_progress(Progress(step, done, dataset.num_questions))

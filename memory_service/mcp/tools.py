@@ -7,7 +7,6 @@ client posts the conversation.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import uuid
@@ -21,8 +20,10 @@ from django.utils import timezone
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from graph.memory_graph import MemoryGraph
-from memory_service import editing, ingest, retrieval, tasks
+from memory_service import context, editing, ingest, retrieval, tasks
+from memory_service.context import ContextRequest
 from memory_service.errors import Forbidden, InvalidInput, NotFound, TooLarge
+from memory_service.expansion import Expand
 from memory_service.extraction.rendered import render_block
 from memory_service.filters import parse_moment, to_q
 from memory_service.ingest import AddRequest, NewMessage
@@ -31,6 +32,7 @@ from memory_service.knowledge.anchors import find_anchors
 from memory_service.models import Entity, Event, EventStatus, Memory, Relation
 from memory_service.moments import moment_of
 from memory_service.retrieval import Hit, SearchRequest
+from memory_service.tokens import tokenizer_for
 from memory_service.validation import check_moment, check_text
 
 from .connection import Connection
@@ -39,8 +41,6 @@ MAX_QUERY_CHARS = 20_000
 MAX_SHOWN_CHARS = 4_000  # of one memory: a message may be longer than a model wants to read
 MAX_TOP_K, MAX_PAGE_SIZE, MAX_PAGE = 50, 100, 10_000
 MIN_CONTEXT_TOKENS, MAX_CONTEXT_TOKENS = 50, 32_000
-NUM_CONTEXT_HITS = 100
-BYTES_PER_TOKEN = 4
 MAX_ENTITIES, MAX_RELATIONS = 50, 100  # of a neighbourhood
 MAX_DEPTH = 3
 MAX_CENTRES = 3  # one name may be used by several
@@ -117,9 +117,9 @@ class AddedMemory(Result):
 
 class AssembledContext(Result):
     context: str = Field(description="the memories as text, at most max_tokens long; empty where nothing is known")
-    num_tokens: int = Field(description="an estimate of its length in tokens")
+    num_tokens: int = Field(description="its length, or more where no tokenizer of the model is known")
     memory_ids: list[str] = Field(description="of what it holds, in its order")
-    num_left_out: int = Field(description="memories that would have followed but did not fit")
+    num_left_out: int = Field(description="memories that did not fit")
 
     def to_text(self) -> str:
         return self.context or "Nothing that is remembered bears on this."
@@ -177,6 +177,13 @@ class Arguments(BaseModel):
 
 
 Query = Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARS)]
+Wordings = Annotated[
+    Expand,
+    Field(
+        description="none: search for the query as it stands. llm: also for other wordings that the service's language "
+        "model thinks of, slower and at a cost. feedback: also for the words of what was found first"
+    ),
+]
 
 
 class AddArguments(Arguments):
@@ -194,6 +201,7 @@ class AddArguments(Arguments):
 class SearchArguments(Arguments):
     query: Query = Field(description="a question or topic in plain words, e.g. 'Where does my brother live?'")
     top_k: int = Field(default=10, ge=1, le=MAX_TOP_K, description="how many memories at most")
+    expand: Wordings = "none"
 
 
 class ContextArguments(Arguments):
@@ -201,6 +209,7 @@ class ContextArguments(Arguments):
     max_tokens: int = Field(
         default=1_000, ge=MIN_CONTEXT_TOKENS, le=MAX_CONTEXT_TOKENS, description="the longest the text may be"
     )
+    expand: Wordings = "none"
 
 
 class ListArguments(Arguments):
@@ -283,15 +292,16 @@ def _added(connection: Connection, event: Event) -> AddedMemory:
 
 
 def search_memories(connection: Connection, asked: SearchArguments) -> FoundMemories:
-    return FoundMemories(memories=[_render_hit(hit) for hit in _search(connection, asked.query, asked.top_k)])
+    hits = retrieval.search(connection.project, _request(connection, asked.query, asked.top_k, asked.expand))
+    return FoundMemories(memories=[_render_hit(hit) for hit in hits])
 
 
-def _search(connection: Connection, query: str, top_k: int) -> list[Hit]:
+def _request(connection: Connection, query: str, top_k: int, expand: Expand) -> SearchRequest:
     check_text(query, name="query")
     if not query.strip():
         raise InvalidInput("query is empty: ask something")
     moment = moment_of(query, as_of=None, known_at=None, reference_date=None, latest_only=None)
-    return retrieval.search(connection.project, SearchRequest(query, connection.filter, top_k=top_k, moment=moment))
+    return SearchRequest(query, connection.filter, top_k=top_k, moment=moment, expand=expand)
 
 
 def _render_hit(hit: Hit) -> MemoryItem:
@@ -327,30 +337,23 @@ def _shown(text: str) -> tuple[str, bool]:
 
 
 def get_context(connection: Connection, asked: ContextArguments) -> AssembledContext:
-    return _assemble(connection, asked.query, asked.max_tokens)
-
-
-def _assemble(connection: Connection, query: str, max_tokens: int) -> AssembledContext:
-    """The best memories that fit, best first. What is too long for the rest is left out, what follows may still fit."""
-    lines: list[str] = []
-    ids: list[str] = []
-    hits = [_render_hit(hit) for hit in _search(connection, query, NUM_CONTEXT_HITS)]
-    empty = size = len(_block([""]).encode())  # bytes, as estimate_tokens counts
-    for item in hits:
-        line = f"- [{item.created_at[:10]}] {item.memory}"
-        more = len(_block([line]).encode()) - empty + 1
-        if size + more <= max_tokens * BYTES_PER_TOKEN:
-            size += more
-            lines.append(line)
-            ids.append(item.id)
-    text = _block(lines)
-    return AssembledContext(
-        context=text, num_tokens=estimate_tokens(text), memory_ids=ids, num_left_out=len(hits) - len(ids)
-    )
-
-
-def estimate_tokens(text: str) -> int:
-    return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)
+    """As POST /v1/context/ assembles it, with room for the marks around it."""
+    tokenizer = tokenizer_for()
+    room = asked.max_tokens - tokenizer.count(_block([""]))
+    search = _request(connection, asked.query, context.default_top_k(room), asked.expand)
+    while room >= context.MIN_TOKENS:
+        found = context.assemble(connection.project, ContextRequest(search, max_tokens=room))
+        text = _block([found.text]) if found.items else ""
+        num_tokens = tokenizer.count(text)
+        if num_tokens <= asked.max_tokens:
+            return AssembledContext(
+                context=text,
+                num_tokens=num_tokens,
+                memory_ids=[item.id for item in found.items],
+                num_left_out=sum(reason == "budget" for _, reason in found.left_out),
+            )
+        room -= num_tokens - asked.max_tokens  # a mark that somebody wrote was replaced by more
+    return AssembledContext(context="", num_tokens=0, memory_ids=[], num_left_out=0)
 
 
 def list_memories(connection: Connection, asked: ListArguments) -> ListedMemories:

@@ -15,6 +15,7 @@ from django.test import Client
 from memory_service import answering
 from memory_service.api import event_stream, handlers
 from memory_service.models import Answer, CompletionUsage, Memory, Message, Project
+from memory_service.tokens import tokenizer_for
 from tests.conftest import ApiClient, Worker
 from tests.fakes import CutShort, Hang, Slow, Status, asked_for, prompt_of
 from tests.llm import Start, scripted
@@ -478,3 +479,45 @@ def test_it_refuses_what_is_no_object(client: ApiClient, path: str) -> None:
     assert client.get("/v1/answers/nothing/").status == 404
     assert client.get(f"{ANSWERS}?page=0").status == 400
     assert ApiClient(None).post(ANSWERS, {"query": "x"}).status == 401
+
+
+# What it shares with a search
+
+
+def test_its_budget_is_that_of_the_evidence_alone(client: ApiClient, told: None, scripted: Start) -> None:
+    scripted({"text": ["At the library [1]."]}, model="openai/gpt-4o")
+    whole = ask(client, JOB, top_k=200)["evidence"]
+    assert whole["tokenizer"] == {"name": "o200k_base", "exact": True}
+    for select in ("top_k", "greedy", "tree"):
+        found = ask(client, JOB, top_k=200, max_tokens=60, select=select)["evidence"]
+        assert found["items"] and found["num_tokens"] <= 60
+        lines = [f"[{one['number']}] (8 May 2023, {one['speaker']}) {one['text']}" for one in found["items"]]
+        assert tokenizer_for("openai/gpt-4o").count("\n".join(lines).replace(", None", "")) == found["num_tokens"]
+        if select == "top_k":  # what did not fit was there to be tried
+            assert found["num_left_out"] + len(found["items"]) == len(whole["items"]) + whole["num_left_out"]
+
+
+def test_focus_shows_the_model_its_sentences(client: ApiClient, scripted: Start) -> None:
+    tell(client, "We had tea. My brother Anton is allergic to peanuts. It rained all day.")
+    with_model = scripted(["Peanuts [1]."])
+    ask(client, "What is Anton allergic to?", focus=1)
+    evidence = prompt_of(with_model.requests[0])
+    assert "allergic to peanuts" in evidence and "It rained" not in evidence and "tea" not in evidence
+
+
+def test_it_searches_for_other_wordings(client: ApiClient, told: None, scripted: Start) -> None:
+    assert any("not expanded" in note for note in ask(client, JOB, expand="llm")["notes"])
+    scripted({"Expanded": [{"rewrites": ["Where is she employed?"], "hypothetical": []}], "text": ["Library [1]."]})
+    answer = ask(client, JOB, expand="llm")
+    assert answer["method"] == "llm" and answer["notes"] == []
+    assert sorted(CompletionUsage.objects.values_list("purpose", "user_id")) == [
+        ("answer", "alice"),
+        ("expansion", "alice"),
+    ]
+
+
+def test_it_keeps_no_answer_that_is_not_to_be_kept(client: ApiClient, told: None) -> None:
+    answer = ask(client, JOB, store=False)
+    assert "library" in answer["answer"] and answer["citations"]
+    assert (answer["id"], answer["expires_at"]) == (None, None)
+    assert not Answer.objects.exists()

@@ -10,6 +10,7 @@ from django.test import Client
 
 from memory_service import chat, ingest
 from memory_service.models import CompletionUsage, Event, Memory, Message
+from memory_service.tokens import tokenizer_for
 from tests.conftest import ApiClient
 from tests.fakes import CutShort, Slow, Status, Text, prompt_of
 from tests.llm import Start, scripted
@@ -426,3 +427,25 @@ def test_a_bearer_key_is_accepted(client: ApiClient, api_key: str, model: Start)
     bearer = ApiClient(None)
     bearer.headers = {"Authorization": f"Bearer {api_key}"}
     assert talk(bearer)["choices"][0]["message"]["content"] == "Hello."
+
+
+@pytest.mark.parametrize("max_tokens", [16, 40, 150, 400])
+def test_the_block_keeps_to_its_tokens(client: ApiClient, model: Start, max_tokens: int) -> None:
+    for number in range(8):
+        tell(client, f"I work at the city library on day {number}, in the reading room by the river.")
+    server = model(["Yes."])
+    answer = talk(client, memory={"max_tokens": max_tokens, "top_k": 50, "store": False})
+    shown = [one["content"] for one in server.requests[0]["messages"] if one["role"] == "system"]
+    counted = tokenizer_for("openai/scripted").count(shown[0]) if shown else 0
+    assert counted == answer["memory"]["num_tokens"] <= max_tokens
+    assert bool(shown) == bool(answer["memory"]["recalled"]) == (max_tokens > 40)
+
+
+def test_it_recalls_by_other_wordings(client: ApiClient, scripted: Start) -> None:
+    tell(client, "I bought a small boat.")
+    server = scripted({"Expanded": [{"rewrites": ["small boat"], "hypothetical": []}], "text": ["A boat."]})
+    asked = {"role": "user", "content": "Which vessel is mine?"}
+    answer = talk(client, asked, memory={"expand": "llm", "store": False, "top_k": 1})
+    assert "small boat" in prompt_of(server.requests[-1]) and answer["memory"]["notes"] == []
+    assert CompletionUsage.objects.get(purpose="expansion").user_id == "alice"
+    refused(client.post(CHAT, {"messages": [HI], "user": "a", "memory": {"expand": "all"}}), 400, "expand")

@@ -157,3 +157,101 @@ def test_without_a_language_model_it_leaves_sentences_out_and_says_so(client: Ap
     found = client.post(PATH, body).json
     assert found["notes"] == ["no language model is configured: compressed by leaving sentences out"]
     assert "900 euros" in found["text"]
+
+
+# What selection, focus and expansion do to a context
+
+
+NUMBERED = [f"In week {n} I watered the blue orchid in the hall {n + 2} times." for n in range(30)]
+
+
+@pytest.fixture
+def orchids(client: ApiClient) -> None:
+    messages = [{"role": "user", "name": "Ann", "content": text} for text in NUMBERED]
+    client.post("/v3/memories/add/", {"messages": messages, "user_id": "ann", "infer": False})
+
+
+def ask(client: ApiClient, query: str = "blue orchid", **wishes: Any) -> dict[str, Any]:
+    answer = client.post(PATH, {"query": query, "filters": {"user_id": "ann"}, **wishes})
+    assert answer.status == 200, answer.json
+    return dict(answer.json)
+
+
+@pytest.mark.parametrize("select", ["top_k", "gradient", "mmr"])
+def test_its_budget_cuts_no_hits_before_they_are_drawn(client: ApiClient, orchids: None, select: str) -> None:
+    """30 memories of about 25 tokens: 150 tokens hold a few of them, and the others are told, each with why."""
+    found = ask(client, max_tokens=150, select=select, top_k=30)
+    everything = [*[item["id"] for item in found["items"]], *[one["id"] for one in found["left_out"]]]
+    assert len(everything) == len(set(everything)) == 30
+    assert {one["reason"] for one in found["left_out"]} == {"budget"} and 3 < len(found["items"]) < 12
+    whole = ask(client, max_tokens=1000, top_k=30)
+    assert len(whole["items"]) == 30 and whole["left_out"] == []
+
+
+@pytest.mark.parametrize("select", ["greedy", "tree"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o", "ollama/unheard-of"])
+def test_a_set_is_chosen_by_the_tokens_of_the_context(
+    client: ApiClient, orchids: None, select: str, model: str
+) -> None:
+    found = ask(client, max_tokens=200, select=select, top_k=30, model=model)
+    assert 100 < found["num_tokens"] <= 200
+    reasons = [one["reason"] for one in found["left_out"]]
+    assert reasons.count("not_selected") >= 30 - len(found["items"]) - 1  # the set was made to fit
+    assert len(reasons) + len(found["items"]) == 30
+
+
+def test_it_says_what_selection_cut(client: ApiClient, orchids: None) -> None:
+    found = ask(client, select="mmr", top_k=4)
+    assert len(found["items"]) == 4
+    assert [one["reason"] for one in found["left_out"]] == ["not_selected"] * 26
+    stable = ask(client, select="mmr", top_k=4, order="stable", session="s")
+    again = ask(client, query="week 7", select="mmr", top_k=4, order="stable", session="s")
+    shown, out = ({one["id"] for one in again[key]} for key in ("items", "left_out"))
+    assert {item["id"] for item in stable["items"]} <= shown and not shown & out
+
+
+LONG = "We had tea. My brother Emil is allergic to peanuts. It rained. The bus was late."
+
+
+@pytest.mark.parametrize("order", ["relevance", "time", "stable"])
+def test_focus_shows_its_sentences_alone(client: ApiClient, order: str) -> None:
+    for user, text in (("ann", LONG), ("ann", "The boat is red. It is in Bergen.")):
+        body = {"messages": [{"role": "user", "name": "Ann", "content": text}], "user_id": user, "infer": False}
+        client.post("/v3/memories/add/", body)
+    wishes = {"query": "What is Emil allergic to?", "order": order, "session": "s"}
+    whole = ask(client, **wishes | {"session": "other"})
+    assert "It rained." in whole["text"] and "red" in whole["text"]
+    found = ask(client, focus=1, **wishes)
+    [item] = found["items"]
+    start, end = item["span"]
+    assert found["text"][start:end].endswith("Ann: My brother Emil is allergic to peanuts.") and item["compressed"]
+    assert [one["reason"] for one in found["left_out"]] == ["not_selected"]
+    if order == "stable":
+        assert ask(client, focus=1, **wishes)["unchanged_share"] == 1
+
+
+def test_it_refuses_to_leave_sentences_out_twice(client: ApiClient, orchids: None) -> None:
+    for compress in ("extractive", "llm"):
+        answer = client.post(PATH, MINE | {"focus": 3, "compress": compress})
+        assert answer.status == 400 and "choose one" in answer.json["detail"]
+
+
+def test_a_threshold_holds_for_what_is_selected(client: ApiClient, orchids: None) -> None:
+    client.post("/v3/memories/add/", {"messages": "The tax form is due.", "user_id": "ann", "infer": False})
+    everything = ask(client, top_k=40, max_tokens=4000)["items"]
+    scores = sorted(one["score"] for one in everything)
+    threshold = (scores[0] + scores[-1]) / 2
+    wanted = {one["id"] for one in everything if one["score"] >= threshold}
+    assert 0 < len(wanted) < len(everything) == 31
+    for select in ("top_k", "mmr"):
+        found = ask(client, select=select, threshold=threshold, top_k=40, max_tokens=4000)
+        assert {one["id"] for one in found["items"]} == wanted
+
+
+def test_it_searches_for_other_wordings(client: ApiClient, told: None, project: Project, scripted: Start) -> None:
+    assert any("not expanded" in note for note in ask(client, expand="llm")["notes"])
+    llm = scripted([{"rewrites": ["Anna's boat"], "hypothetical": []}])
+    found = ask(client, query="vessel owned", expand="llm", top_k=1)
+    assert "boat" in found["text"] and found["notes"] == [] and len(llm.requests) == 1
+    usage = CompletionUsage.objects.get()
+    assert (usage.purpose, usage.project, usage.user_id) == ("expansion", project, "ann")

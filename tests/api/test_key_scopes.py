@@ -65,6 +65,21 @@ def test_it_lets_a_viewer_read(client: ApiClient, viewer: ApiClient) -> None:
     assert viewer.get("/v1/ping/").status == 200
 
 
+def test_it_lets_a_viewer_ask_but_not_judge(client: ApiClient, viewer: ApiClient) -> None:
+    client.post("/v3/memories/add/", {"messages": "My locker code is 4711.", "user_id": "ann"})
+    answer = viewer.post("/v1/answers/", {"query": "What is my locker code?", "filters": {"user_id": "ann"}})
+    assert answer.status == 200 and "4711" in answer.json["answer"]
+    path = f"/v1/answers/{answer.json['id']}/"
+    assert viewer.get(path).status == 200
+    for refused in (
+        viewer.post(f"{path}feedback/", {"correct": True}),
+        viewer.delete(path),
+        viewer.post("/v1/evaluations/", {"items": []}),
+        viewer.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "user": "ann"}),
+    ):
+        assert refused.status == 403, refused.json
+
+
 def test_it_lets_a_viewer_write_nowhere(client: ApiClient, viewer: ApiClient) -> None:
     """Every method of every route that is not known to read is refused before anything looks at the body."""
     for route in api_routes():

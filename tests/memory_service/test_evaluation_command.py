@@ -11,14 +11,17 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
 from memory_service import retrieval
 from memory_service.errors import Conflict
-from memory_service.evaluation import jobs, runner
+from memory_service.evaluation import datasets, jobs, runner
+from memory_service.evaluation.asking import OverHTTP
 from memory_service.management.commands import evaluate
 from memory_service.models import (
+    Answer,
     CompletionUsage,
     EvaluationCorpus,
     EvaluationRun,
@@ -27,6 +30,7 @@ from memory_service.models import (
     Project,
     Scope,
 )
+from tests.conftest import ApiClient
 from tests.llm import Start, scripted
 from tests.memory_service.test_evaluation_datasets import (
     BEAM_CHAT,
@@ -37,6 +41,7 @@ from tests.memory_service.test_evaluation_datasets import (
     save,
     save_lines,
 )
+from tests.scripted_llm import Status
 from tests.serving import Service
 
 __all__ = ["scripted"]
@@ -167,16 +172,17 @@ def test_it_tells_what_a_stage_is_worth(owner: Project, locomo: Path, monkeypatc
         found = search(project, replace(request, without=frozenset()))
         return found[1:] if "best" in request.without else found
 
-    monkeypatch.setattr(retrieval, "STAGES", ("best", "none"), raising=False)
+    named = {"best": frozenset[str](), "none": frozenset[str]()}
+    monkeypatch.setattr(retrieval, "STAGES", retrieval.STAGES | named)
     monkeypatch.setattr(retrieval, "search", without_the_best)
-    out, found = run("locomo", locomo, "--project", "Relocation", "--ablate")
+    out, found = run("locomo", locomo, "--project", "Relocation", "--ablate", "best,none")
     assert found is not None
     lost = found.summary["ablation"]["best"]["all"]["mrr"]
     assert lost["mean"] < 0
     assert lost["high"] <= 0
     assert found.summary["ablation"]["none"]["all"]["mrr"]["mean"] == 0
     assert "| without best | -" in out
-    with pytest.raises(CommandError, match="worst: no stage of retrieval; there are best, none"):
+    with pytest.raises(CommandError, match=r"worst: no stage of retrieval; there are .*, best, none"):
         run("locomo", locomo, "--project", "Relocation", "--ablate", "worst")
 
 
@@ -290,9 +296,9 @@ def test_it_has_answers_judged(owner: Project, tmp_path: Path, scripted: Start) 
     def reply(asked: dict[str, Any]) -> Any:
         told = asked["messages"][-1]["content"]
         if "## GOLD" not in told:
-            assert "## MEMORIES" in told
-            return "Anna, in Bergen." if "boat" in told.split("## QUESTION")[1] else "I do not know."
-        assert "## MEMORIES" not in told  # the judge sees question, gold and answer only
+            assert "## EVIDENCE" in told and "[1] (" in told  # what a user's question would show
+            return "Anna, in Bergen [1]." if "boat" in told.split("## QUESTION")[1] else "I do not know."
+        assert "## EVIDENCE" not in told  # the judge sees question, gold and answer only
         return {"reason": "", "correct": "Anna" in told.split("## ANSWER")[1]}
 
     server = scripted(reply)
@@ -303,9 +309,48 @@ def test_it_has_answers_judged(owner: Project, tmp_path: Path, scripted: Start) 
     )
     accuracy = found.summary["metrics"]["all"]["accuracy"]
     assert (accuracy["mean"], accuracy["n"]) == (0.5, 2)
-    assert found.scores.get(question_id="line 2").answer == "Anna, in Bergen."
+    assert found.scores.get(question_id="line 2").answer == "Anna, in Bergen [1]."
     assert len(server.requests) == 6
-    assert CompletionUsage.objects.filter(project=owner, purpose="evaluation_judge").count() == 4
+    for purpose, num_calls in (("evaluation_judge", 4), ("evaluation_answer", 2)):
+        assert CompletionUsage.objects.filter(project=owner, purpose=purpose).count() == num_calls
+    assert not Answer.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_fails_is_no_wrong_answer(owner: Project, tmp_path: Path, scripted: Start) -> None:
+    scripted({"text": [Status(400)]})
+    with pytest.raises(CommandError, match="scripted"):
+        run("qa-jsonl", save_lines(tmp_path / "f.jsonl", QA), "--project", "Relocation", "--judge")
+    assert not EvaluationScore.objects.filter(metrics__has_key="accuracy").exists()
+
+
+@pytest.mark.django_db
+def test_it_searches_for_other_wordings_on_the_owners_account(owner: Project, tmp_path: Path, scripted: Start) -> None:
+    file = save_lines(tmp_path / "f.jsonl", QA)
+    with pytest.raises(CommandError, match="expand=llm needs a language model"):
+        run("qa-jsonl", file, "--project", "Relocation", "--option", "expand=llm")
+    scripted({"Expanded": [{"rewrites": ["a small vessel"], "hypothetical": []}]})
+    found = measure("qa-jsonl", file, "--option", "expand=llm")
+    usage = CompletionUsage.objects.filter(project=owner, purpose="expansion")
+    assert usage.count() == found.summary["num_questions"] > 0
+
+
+def test_over_http_it_has_the_answers_of_the_service(
+    client: ApiClient, api_key: str, tmp_path: Path, scripted: Start
+) -> None:
+    dataset = datasets.read_dataset("qa-jsonl", save_lines(tmp_path / "f.jsonl", QA))
+    [conversation] = [one for one in dataset.conversations if one.questions][:1]
+    api = OverHTTP("http://testserver", api_key, {"top_k": 900}, prefix="p")
+
+    def forward(request: httpx.Request) -> httpx.Response:
+        answer = client.call(request.method, request.url.path, raw=request.content)
+        return httpx.Response(answer.status, json=answer.json)
+
+    api._api = httpx.Client(transport=httpx.MockTransport(forward), base_url="http://testserver")
+    api.ingest(conversation)
+    with_model = scripted(["Anna [1]."])
+    assert api.answer(conversation, conversation.questions[0]) == "Anna [1]."
+    assert len(with_model.requests) == 1 and not Answer.objects.exists()
 
 
 @pytest.mark.django_db

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from memory_service.expansion import Expansion, expand, expand_for, fuse_rankings
-from memory_service.ingest import llm_config, llm_of
 from memory_service.models import Budget, CompletionUsage, ExtractionPolicy, Project
+from memory_service.project_llm import llm_config, llm_of
 from tests.conftest import ApiClient
 from tests.llm import Start, scripted
 from tests.scripted_llm import Malformed, Status

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_service.evidence import estimate_tokens, evidence_text
+from memory_service.evidence import evidence_text
 from memory_service.extractive_answer import Asked, extract_answer, what_is_asked
 from memory_service.models import Memory
 from memory_service.retrieval import Hit
+from memory_service.tokens import tokenizer_for
 
 SAID = datetime(2023, 5, 8, 12, tzinfo=UTC)  # a Monday
 
@@ -89,10 +90,16 @@ def test_it_does_not_know_what_nobody_said() -> None:
 TEXTS = st.text(max_size=400).filter(lambda text: text.strip() != "")
 
 
-@given(st.lists(TEXTS, max_size=12), st.integers(min_value=0, max_value=300))
-def test_evidence_stays_within_its_budget(texts: list[str], max_tokens: int) -> None:
-    evidence = evidence_text([hit(text) for text in texts], max_tokens)
-    assert estimate_tokens(evidence.text) <= evidence.num_tokens <= max_tokens
+@given(
+    st.lists(TEXTS, max_size=12),
+    st.integers(min_value=0, max_value=300),
+    st.sampled_from(["openai/gpt-4o", "gpt-4", "embedding", "ollama/unheard-of"]),
+)
+def test_evidence_stays_within_its_budget(texts: list[str], max_tokens: int, model: str) -> None:
+    tokenizer = tokenizer_for(model)
+    evidence = evidence_text([hit(text) for text in texts], max_tokens, tokenizer)
+    assert tokenizer.count(evidence.text) == evidence.num_tokens <= max_tokens
+    assert evidence.tokenizer == tokenizer
     assert [item.number for item in evidence.items] == list(range(1, len(evidence.items) + 1))
     assert evidence.num_left_out == len(texts) - len(evidence.items)
     assert all("\n" not in item.line and item.text for item in evidence.items)

@@ -17,8 +17,8 @@ from django.utils import timezone
 from memory_service import ledger, llm, profiles, session_summaries, tasks
 from memory_service.errors import BudgetExhausted, LLMUnavailable
 from memory_service.extraction.types import Usage
-from memory_service.ingest import llm_config
 from memory_service.models import Budget, CompletionUsage, Event, Memory, Project, Scope, Session, SummaryNode
+from memory_service.project_llm import llm_config
 from tests.conftest import ApiClient, finished
 from tests.llm import Start, scripted
 from tests.scripted_llm import CutShort, Malformed, Status, Text

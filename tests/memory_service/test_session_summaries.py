@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from memory_service import ingest, session_summaries, tasks
+from memory_service import ingest, project_llm, session_summaries, tasks
 from memory_service.errors import LLMUnavailable, TooSoon
 from memory_service.extractive import num_words
 from memory_service.ingest import AddRequest, EntityIds, NewMessage
@@ -229,7 +229,7 @@ def test_it_asks_again_for_what_is_no_summary(
     scripted: Start, settings: Any, answers: list[str], expected: str, num_tries: int
 ) -> None:
     server = scripted([{"summary": text} for text in answers])
-    config = ingest.llm_config()
+    config = project_llm.llm_config()
     assert config
     prompts: list[int] = []
 
