@@ -1,16 +1,17 @@
 """Context that begins as the one before it did, so that the provider's prefix cache holds.
 
-A ledger remembers which memories a session's context shows, in their order. Each call keeps the longest part of them
-from the beginning that is still as it was, and puts what is new behind it. Where there is no room, what stands last is
-dropped first, down to KEEP_SHARE of the budget; where that leaves out too much of what the question needs, the context
-is written anew: a new epoch. A memory that was changed, deleted or no longer passes the filter ends the part that is
-kept, so that it is never shown again.
+A ledger remembers which memories a session's context shows, in their order. The first of them, KEEP_SHARE of a budget
+of FULL_KEEP_TOKENS or more, are chosen for the questions to come rather than for this one: by what they say, of all
+that the first question found. They stay. Behind them stands what this question needs and they do not have; it is
+replaced from the end where there is no room. A memory that was changed, deleted or no longer passes the filter ends
+the part that is kept, so that it is never shown again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from . import compression, retrieval
+from . import compression, retrieval, traits
 from .formats import Entry
 from .models import ContextLedger, Memory, Project
 from .models.context import in_some_days
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from .context import Candidate, Drawing
 
 # Chosen on LoCoMo-format conversations: what loses about 0.02 of recall there. docs/context.md has the table.
-KEEP_SHARE = 0.65  # of the budget, which a question leaves as it is
-MIN_COVERAGE = 0.4  # of the memories that the question alone would show; with fewer of them a new epoch begins
+KEEP_SHARE = 0.82  # of the budget, which a question leaves as it is
+FULL_KEEP_TOKENS = 8_000  # with less, the share is less in proportion: the question needs the room
 FORMAT_VERSION = 1  # raise it where the same memory is drawn in another way
 HASH_CHARS = 16
+PROPER_NAME = re.compile(r"(?<=[a-z,;] )(?!I\b)[A-Z]\w")  # not where a sentence begins
 
 
 @dataclass(slots=True)
@@ -117,6 +119,10 @@ def drop_expired() -> int:
     return ContextLedger.objects.filter(expires_at__lte=timezone.now()).delete()[0]
 
 
+def default_keep_share(max_tokens: int) -> float:
+    return KEEP_SHARE * min(1.0, max_tokens / FULL_KEEP_TOKENS)
+
+
 def plan(
     book: Book,
     project: Project,
@@ -129,20 +135,27 @@ def plan(
 ) -> Shown:
     """What the context shows now: candidates (best first) behind what it showed before.
 
-    keep_share: instead of KEEP_SHARE, and without new epochs.
+    keep_share: instead of the default of this budget.
     """
+    share = default_keep_share(drawing.max_tokens) if keep_share is None else keep_share
     kept = _still_true(book.row, project, search, drawing, candidates, to_candidate)
     wanted, _ = drawing.fill(candidates)
     room = drawing.max_tokens - drawing.frame_cost()
-    kept = _make_room(kept, wanted, drawing, room, KEEP_SHARE if keep_share is None else keep_share)
-    shown = Shown(book.row.epoch, kept)
+    kept = _make_room(kept, wanted, drawing, room, share)
+    shown = Shown(book.row.epoch + (not kept and bool(book.row.entries)), kept)
+    _append(shown, sorted(candidates, key=_worth, reverse=True), drawing, int(share * room), memories_only=True)
     _append(shown, wanted, drawing, room)
-    if kept and keep_share is None and _coverage(shown, wanted) < MIN_COVERAGE:
-        shown = Shown(book.row.epoch + 1)
-        _append(shown, wanted, drawing, room)
-    elif not kept and book.row.entries:
-        shown.epoch += 1
     return shown
+
+
+def _worth(candidate: Candidate) -> tuple[bool, int, bool, int]:
+    """For questions not yet asked: a fact before what was said, then what names more (a time or number, somebody or
+    something by name), then a statement before a question, and then the longer, which says more."""
+    memory = candidate.hit.memory
+    flags = memory.traits if memory is not None else 0
+    is_fact = memory is not None and memory.kind != Memory.Kind.EPISODIC
+    names = bool(flags & (traits.NAMES_TIME | traits.NAMES_NUMBER)) + bool(PROPER_NAME.search(candidate.text))
+    return is_fact, names, not flags & traits.ENDS_ASKING, len(candidate.text)
 
 
 def _still_true(
@@ -222,18 +235,17 @@ def _make_room(
     return _whole_parts(kept[:count], drawing, kept[count].part if count < len(kept) else None)
 
 
-def _append(shown: Shown, wanted: Sequence[Candidate], drawing: Drawing, room: int) -> None:
-    here = {one.candidate.id for one in shown.kept}
-    left = room - sum(_sizes(shown.kept, drawing))
-    fresh, _ = drawing.fill([one for one in wanted if one.id not in here], room=left)
-    part = shown.kept[-1].part + 1 if shown.kept else 1
+def _append(
+    shown: Shown, wanted: Iterable[Candidate], drawing: Drawing, room: int, *, memories_only: bool = False
+) -> None:
+    """Of those that are not shown yet, the first that fit into what is left of the room, in the order of their time."""
+    here = {one.candidate.id for one in shown.all}
+    left = room - sum(_sizes(shown.all, drawing))
+    fresh = [one for one in wanted if one.id not in here and not (memories_only and one.hit.memory is None)]
+    fresh, _ = drawing.fill(fresh, room=left)
+    part = shown.all[-1].part + 1 if shown.all else 1
     for one in sorted(fresh, key=lambda one: one.in_time):
         if one.hit.memory is None:
             shown.pending.append(Placed(one, part + 1))
         else:
             shown.new.append(Placed(one, part))
-
-
-def _coverage(shown: Shown, wanted: Sequence[Candidate]) -> float:
-    here = {one.candidate.id for one in shown.all}
-    return sum(one.id in here for one in wanted) / len(wanted) if wanted else 1.0
