@@ -17,6 +17,8 @@ import random
 import re
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +41,34 @@ def main() -> None:
     parser.add_argument("--keep", type=float, nargs="+", default=[], help="values of keep_share to try beside none")
     parser.add_argument("--asked", nargs="+", choices=ASKED, default=["file"])
     parser.add_argument("--seeds", type=int, default=3, help="shuffled sessions of each conversation")
+    parser.add_argument("--one-scope", action="store_true", help="all conversations are one user's: a larger scope")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     with database() as api:
         from memory_service.evaluation.datasets import read_dataset
 
         conversations = read_dataset("locomo", args.file).conversations
+        if args.one_scope:
+            conversations = (join(conversations),)
         for conversation in conversations:
             ingest(api, conversation)
         rows = list(replay_all(conversations, args))
     report(rows)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
+
+
+def join(conversations: Sequence[Conversation]) -> Conversation:
+    """One conversation of all their sessions; its questions are theirs in turn."""
+    sessions, questions = [], []
+    for one in conversations:
+        for session in one.sessions:
+            turns = tuple(replace(turn, id=f"{one.id}/{turn.id}") for turn in session.turns)
+            sessions.append(replace(session, turns=turns))
+        evidence = [frozenset(f"{one.id}/{name}" for name in question.evidence) for question in one.questions]
+        questions.append([replace(q, evidence=names) for q, names in zip(one.questions, evidence, strict=True)])
+    in_turn = [question for group in zip_longest(*questions) for question in group if question]
+    return replace(conversations[0], id="all", sessions=tuple(sessions), questions=tuple(in_turn))
 
 
 def ingest(api: Any, conversation: Conversation) -> None:

@@ -106,9 +106,12 @@ def _to_json(placed: Placed) -> dict[str, Any]:
 def opened(project: Project, session: str, shape: str) -> Iterator[Book]:
     """The session's ledger, for this caller alone. Of another shape, or expired, it is empty."""
     key_hash = hashlib.sha256(f"{project.pk}\n{session}".encode()).hexdigest()
+    named = {"project": project, "key_hash": key_hash}
     with transaction.atomic():
-        ContextLedger.objects.get_or_create(project=project, key_hash=key_hash, defaults={"shape": shape})
-        row = ContextLedger.objects.select_for_update().get(project=project, key_hash=key_hash)
+        row = ContextLedger.objects.select_for_update().filter(**named).first()
+        if row is None:
+            ContextLedger.objects.get_or_create(**named, defaults={"shape": shape})
+            row = ContextLedger.objects.select_for_update().get(**named)
         if row.shape != shape or row.expires_at <= timezone.now():
             row.epoch += bool(row.entries)
             row.shape, row.entries = shape, []
@@ -168,14 +171,16 @@ def _still_true(
 ) -> list[Placed]:
     """The entries from the beginning that can be shown as they were."""
     hits = {one.hit.memory.pk: one.hit for one in candidates if one.hit.memory is not None}
-    memories = _load(project, search, [entry["memory"] for entry in row.entries])
-    sources = retrieval.load_sources([pk for pk in memories if pk not in hits])
+    others = _load(project, search, [entry["memory"] for entry in row.entries if entry["memory"] not in hits])
+    sources = retrieval.load_sources(list(others))
     kept: list[Placed] = []
     for entry in row.entries:
-        memory = memories.get(entry["memory"])
-        if memory is None:
-            break
-        hit = hits.get(memory.pk) or Hit(0.0, {}, memory=memory, sources=sources.get(memory.pk, []))
+        hit = hits.get(entry["memory"])
+        if hit is None:
+            memory = others.get(entry["memory"])
+            if memory is None:
+                break
+            hit = Hit(0.0, {}, memory=memory, sources=sources.get(memory.pk, []))
         candidate = to_candidate(hit)
         if entry["kept"]:
             sentences = compression.split(candidate.text)
@@ -191,7 +196,9 @@ def _still_true(
 
 
 def _load(project: Project, search: SearchRequest, pks: Sequence[int]) -> dict[int, Memory]:
-    """Those that this question's filter lets through."""
+    """Those that this question's filter lets through, as it let its hits through."""
+    if not pks:
+        return {}
     passing = retrieval.memories_passing(project, search.filter, show_expired=search.show_expired, moment=search.moment)
     memories: dict[int, Memory] = passing.for_rendering().in_bulk(list(pks))
     if search.moment.known_at is not None:
