@@ -1,11 +1,12 @@
 """`python -m benchmarks.stable_context FILE`: what the stable order reuses, and what it costs in evidence.
 
-Takes conversations in LoCoMo's format into a scratch database, then asks a session of 50 questions of each, in the
-file's order (categories 1 to 4), through the context stage. For each question and budget: the evidence recall of the
-context by relevance, by time and in the stable order, and for the stable order the share of its leading tokens that
-the context before it had too (the first question has none before it and counts as 0). Recall is the share of a
-question's evidence messages that are cited by the items of the context; an item that cites more than three messages
-counts for none.
+Takes conversations in LoCoMo's format into a scratch database, then asks a session of 50 questions of each (categories
+1 to 4) through the context stage: the first of the file (`--asked file`), 50 by chance (`--asked shuffled`, one session
+for each of `--seeds`), or those about the earliest sessions, in the order in which their evidence was said
+(`--asked topic`). For each question and budget: the evidence recall of the context by relevance, by time and in the
+stable order, and for the stable order the share of its leading tokens that the context before it had too (the first
+question has none before it and counts as 0). Recall is the share of a question's evidence messages that are cited by
+the items of the context; an item that cites more than three messages counts for none.
 """
 
 from __future__ import annotations
@@ -16,126 +17,185 @@ import random
 import re
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.locomo import MAX_CITED, sessions, to_message
 from benchmarks.stories import database
 
 if TYPE_CHECKING:
     from memory_service.context import Context
+    from memory_service.evaluation.datasets import Conversation, Question
 
 NUM_TURNS = 50
 RESAMPLES = 2_000
+ASKED = ("file", "shuffled", "topic")
+Row = dict[str, Any]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--budgets", type=int, nargs="+", default=[1000, 2000])
+    parser.add_argument("--budgets", type=int, nargs="+", default=[1000, 2000, 4000, 8000])
     parser.add_argument("--keep", type=float, nargs="+", default=[], help="values of keep_share to try beside none")
-    parser.add_argument("--by-session", action="store_true", help="ask in the order in which the evidence was said")
+    parser.add_argument("--asked", nargs="+", choices=ASKED, default=["file"])
+    parser.add_argument("--seeds", type=int, default=3, help="shuffled sessions of each conversation")
+    parser.add_argument("--one-scope", action="store_true", help="all conversations are one user's: a larger scope")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    samples = json.loads(args.file.read_text())
     with database() as api:
-        for sample in samples:
-            ingest(api, sample)
-        rows = list(replay_all(samples, args))
+        from memory_service.evaluation.datasets import read_dataset
+
+        conversations = read_dataset("locomo", args.file).conversations
+        if args.one_scope:
+            conversations = (join(conversations),)
+        for conversation in conversations:
+            ingest(api, conversation)
+        rows = list(replay_all(conversations, args))
     report(rows)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))
 
 
-def ingest(api: Any, sample: dict[str, Any]) -> None:
-    first = sample["conversation"]["speaker_a"]
-    for number, said, turns in sessions(sample):
-        messages = [to_message(turn, "user" if turn["speaker"] == first else "assistant") for turn in turns]
-        user = sample["sample_id"]
-        body = {"messages": messages, "user_id": user, "run_id": f"{user}/{number}", "timestamp": said.timestamp()}
+def join(conversations: Sequence[Conversation]) -> Conversation:
+    """One conversation of all their sessions; its questions are theirs in turn."""
+    sessions, questions = [], []
+    for one in conversations:
+        for session in one.sessions:
+            turns = tuple(replace(turn, id=f"{one.id}/{turn.id}") for turn in session.turns)
+            sessions.append(replace(session, turns=turns))
+        evidence = [frozenset(f"{one.id}/{name}" for name in question.evidence) for question in one.questions]
+        questions.append([replace(q, evidence=names) for q, names in zip(one.questions, evidence, strict=True)])
+    in_turn = [question for group in zip_longest(*questions) for question in group if question]
+    return replace(conversations[0], id="all", sessions=tuple(sessions), questions=tuple(in_turn))
+
+
+def ingest(api: Any, conversation: Conversation) -> None:
+    for session in conversation.sessions:
+        messages = [{"id": t.id, "role": t.role, "name": t.name, "content": t.text} for t in session.turns]
+        assert session.said_at is not None  # LoCoMo dates each session
+        ids = {"user_id": conversation.id, "run_id": session.id}
+        body = {"messages": messages, "timestamp": session.said_at.timestamp(), **ids}
         assert api.post("/v3/memories/add/", body).status == 200
 
 
-def replay_all(samples: Sequence[dict[str, Any]], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def replay_all(conversations: Sequence[Conversation], args: argparse.Namespace) -> Iterator[Row]:
     """One row for each question, budget and order."""
-    for sample in samples:
-        asked = questions(sample, by_session=args.by_session)
-        for budget in args.budgets:
-            plain = {order: [ask(sample, q, budget, order) for q, _ in asked] for order in ("relevance", "time")}
-            for order, found in plain.items():
-                yield from _rows(sample, asked, found, budget, order)
-            for keep in (None, *args.keep):
-                name = "stable" if keep is None else f"stable, keep_share {keep:g}"
-                found = [ask(sample, q, budget, "stable", session=f"{budget}/{keep}", keep=keep) for q, _ in asked]
-                yield from _rows(sample, asked, found, budget, name)
+    for conversation in conversations:
+        plain: dict[tuple[str, int, str], Row] = {}
+        for asked, seed in sessions_asked(args):
+            questions = choose_questions(conversation, asked, seed)
+            for budget in args.budgets:
+                for order in ("relevance", "time"):
+                    for question in questions:
+                        key = (question.id, budget, order)
+                        if key not in plain:
+                            plain[key] = measure(question, ask(conversation, question, budget, order))
+                yield from _rows(asked, budget, "relevance", [plain[q.id, budget, "relevance"] for q in questions])
+                yield from _rows(asked, budget, "time", [plain[q.id, budget, "time"] for q in questions])
+                for keep in (None, *args.keep):
+                    name = "stable" if keep is None else f"stable, keep_share {keep:g}"
+                    session = f"{conversation.id}/{asked}/{seed}/{budget}/{keep}"
+                    found = [
+                        measure(q, ask(conversation, q, budget, "stable", session=session, keep=keep))
+                        | {"session": session, "conversation": conversation.id}
+                        for q in questions
+                    ]
+                    yield from _rows(asked, budget, name, found)
 
 
-def questions(sample: dict[str, Any], *, by_session: bool) -> list[tuple[str, set[str]]]:
-    """The first NUM_TURNS of the file, each with its evidence."""
-    known = {turn["dia_id"] for _, _, turns in sessions(sample) for turn in turns}
-    found = []
-    for one in sample["qa"]:
-        named = {f"D{int(a)}:{int(b)}" for e in one["evidence"] for a, b in re.findall(r"D:?(\d+):(\d+)", e)} & known
-        if one["category"] != 5 and named:
-            found.append((one["question"], named))
-    if by_session:
-        found.sort(key=lambda pair: min(tuple(map(int, re.findall(r"\d+", name))) for name in pair[1]))
-    return found[:NUM_TURNS]
+def sessions_asked(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    for asked in args.asked:
+        for seed in range(args.seeds if asked == "shuffled" else 1):
+            yield asked, seed
+
+
+def choose_questions(conversation: Conversation, asked: str, seed: int = 0) -> list[Question]:
+    questions = list(conversation.questions)
+    if asked == "shuffled":
+        random.Random(seed).shuffle(questions)
+    elif asked == "topic":
+        questions.sort(key=lambda one: min(tuple(map(int, re.findall(r"\d+", name))) for name in one.evidence))
+    return questions[:NUM_TURNS]
 
 
 def ask(
-    sample: dict[str, Any], question: str, budget: int, order: str, *, session: str = "", keep: float | None = None
+    conversation: Conversation,
+    question: Question,
+    budget: int,
+    order: str,
+    *,
+    session: str | None = None,
+    keep: float | None = None,
 ) -> Context:
     from memory_service import context, filters
     from memory_service.models import Project
     from memory_service.retrieval import SearchRequest
 
-    node = filters.parse({"user_id": sample["sample_id"]})
-    search = SearchRequest(question, node, top_k=context.default_top_k(budget))
-    named = f"{sample['sample_id']}/{session}" if session else None
-    request = context.ContextRequest(search, max_tokens=budget, order=order, session=named, keep_share=keep)
+    node = filters.parse({"user_id": conversation.id})
+    search = SearchRequest(question.text, node, top_k=context.default_top_k(budget))
+    request = context.ContextRequest(search, max_tokens=budget, order=order, session=session, keep_share=keep)
     return context.assemble(Project.objects.get(), request)
 
 
-def _rows(
-    sample: dict[str, Any], asked: Sequence[tuple[str, set[str]]], found: Sequence[Context], budget: int, order: str
-) -> Iterator[dict[str, Any]]:
-    for turn, ((_, evidence), context) in enumerate(zip(asked, found, strict=True)):
-        cited: set[str] = set()
-        for item in context.items:
-            names = {source.name for source in item.sources}
-            cited |= names if len(names) <= MAX_CITED else set()
-        yield {
-            "conversation": sample["sample_id"],
-            "turn": turn,
-            "budget": budget,
-            "order": order,
-            "recall": len(cited & evidence) / len(evidence),
-            "num_items": len(context.items),
-            "num_tokens": context.num_tokens,
-            "unchanged_tokens": context.unchanged_tokens,
-            "epoch": context.epoch,
-        }
+def measure(question: Question, context: Context) -> Row:
+    from memory_service.evaluation.metrics import MAX_CITED
+
+    cited: set[str] = set()
+    for item in context.items:
+        names = {source.name for source in item.sources}
+        cited |= names if len(names) <= MAX_CITED else set()
+    return {
+        "question": question.id,
+        "recall": len(cited & question.evidence) / len(question.evidence),
+        "num_items": len(context.items),
+        "num_tokens": context.num_tokens,
+        "unchanged_tokens": context.unchanged_tokens,
+        "epoch": context.epoch,
+    }
 
 
-def report(rows: Sequence[dict[str, Any]]) -> None:
-    print("| budget | order | recall | against relevance | items | tokens | reused tokens | epochs |")
-    print("|---|---|---|---|---|---|---|---|")
-    groups: dict[tuple[int, str], list[dict[str, Any]]] = {}
+def _rows(asked: str, budget: int, order: str, found: Sequence[Row]) -> Iterator[Row]:
+    for turn, row in enumerate(found):
+        conversation = row["question"].split("/")[0]
+        yield {**row, "conversation": conversation, "asked": asked, "budget": budget, "order": order, "turn": turn}
+
+
+def report(rows: Sequence[Row]) -> None:
+    """Intervals are over questions (in brackets); ± is the standard deviation over the conversations."""
+    print("| asked | budget | order | recall | against relevance | ± | items | tokens | reused tokens | ± | epochs |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    groups: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["budget"], row["order"]), []).append(row)
-    for (budget, order), found in groups.items():
-        base = groups[budget, "relevance"]
-        recall = statistics.mean(row["recall"] for row in found)
+        groups.setdefault((row["asked"], row["budget"], row["order"]), []).append(row)
+    for (asked, budget, order), found in groups.items():
+        base = groups[asked, budget, "relevance"]
         differences = [row["recall"] - other["recall"] for row, other in zip(found, base, strict=True)]
         low, high = bootstrap(differences)
-        cells = [f"{recall:.3f}", f"{statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]"]
+        cells = [f"{statistics.mean(row['recall'] for row in found):.3f}"]
+        cells += [
+            f"{statistics.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]",
+            f"{_spread(found, differences):.3f}",
+        ]
         cells += [f"{statistics.mean(row[name] for row in found):.1f}" for name in ("num_items", "num_tokens")]
-        shares = [row["unchanged_tokens"] / row["num_tokens"] for row in found if row["unchanged_tokens"] is not None]
-        cells.append(f"{statistics.mean(shares):.3f}" if shares else "")
-        epochs = {(row["conversation"], row["epoch"]) for row in found if row["epoch"] is not None}
-        cells.append(f"{len(epochs) / len({row['conversation'] for row in found}):.1f}" if epochs else "")
-        print(f"| {budget} | {order} | {' | '.join(cells)} |")
+        if found[0]["unchanged_tokens"] is None:
+            cells += ["", "", ""]
+        else:
+            shares = [row["unchanged_tokens"] / max(1, row["num_tokens"]) for row in found]
+            epochs = {(row["session"], row["epoch"]) for row in found}
+            cells += [f"{statistics.mean(shares):.3f}", f"{_spread(found, shares):.3f}"]
+            cells.append(f"{len(epochs) / len({row['session'] for row in found}):.1f}")
+        print(f"| {asked} | {budget} | {order} | {' | '.join(cells)} |")
+
+
+def _spread(rows: Sequence[Row], values: Sequence[float]) -> float:
+    """The standard deviation of the conversations' means."""
+    by_conversation: dict[str, list[float]] = {}
+    for row, value in zip(rows, values, strict=True):
+        by_conversation.setdefault(row["conversation"], []).append(value)
+    means = [statistics.mean(found) for found in by_conversation.values()]
+    return statistics.stdev(means) if len(means) > 1 else 0.0
 
 
 def bootstrap(values: Sequence[float]) -> tuple[float, float]:

@@ -1,16 +1,17 @@
 """Context that begins as the one before it did, so that the provider's prefix cache holds.
 
-A ledger remembers which memories a session's context shows, in their order. Each call keeps the longest part of them
-from the beginning that is still as it was, and puts what is new behind it. Where there is no room, what stands last is
-dropped first, down to KEEP_SHARE of the budget; where that leaves out too much of what the question needs, the context
-is written anew: a new epoch. A memory that was changed, deleted or no longer passes the filter ends the part that is
-kept, so that it is never shown again.
+A ledger remembers which memories a session's context shows, in their order. The first of them, KEEP_SHARE of a budget
+of FULL_KEEP_TOKENS or more, are chosen for the questions to come rather than for this one: by what they say, of all
+that the first question found. They stay. Behind them stands what this question needs and they do not have; it is
+replaced from the end where there is no room. A memory that was changed, deleted or no longer passes the filter ends
+the part that is kept, so that it is never shown again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from . import compression, retrieval
+from . import compression, retrieval, traits
 from .formats import Entry
 from .models import ContextLedger, Memory, Project
 from .models.context import in_some_days
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
     from .context import Candidate, Drawing
 
 # Chosen on LoCoMo-format conversations: what loses about 0.02 of recall there. docs/context.md has the table.
-KEEP_SHARE = 0.65  # of the budget, which a question leaves as it is
-MIN_COVERAGE = 0.4  # of the memories that the question alone would show; with fewer of them a new epoch begins
+KEEP_SHARE = 0.82  # of the budget, which a question leaves as it is
+FULL_KEEP_TOKENS = 8_000  # with less, the share is less in proportion: the question needs the room
 FORMAT_VERSION = 1  # raise it where the same memory is drawn in another way
 HASH_CHARS = 16
+PROPER_NAME = re.compile(r"(?<=[a-z,;] )(?!I\b)[A-Z]\w")  # not where a sentence begins
 
 
 @dataclass(slots=True)
@@ -104,9 +106,12 @@ def _to_json(placed: Placed) -> dict[str, Any]:
 def opened(project: Project, session: str, shape: str) -> Iterator[Book]:
     """The session's ledger, for this caller alone. Of another shape, or expired, it is empty."""
     key_hash = hashlib.sha256(f"{project.pk}\n{session}".encode()).hexdigest()
+    named = {"project": project, "key_hash": key_hash}
     with transaction.atomic():
-        ContextLedger.objects.get_or_create(project=project, key_hash=key_hash, defaults={"shape": shape})
-        row = ContextLedger.objects.select_for_update().get(project=project, key_hash=key_hash)
+        row = ContextLedger.objects.select_for_update().filter(**named).first()
+        if row is None:
+            ContextLedger.objects.get_or_create(**named, defaults={"shape": shape})
+            row = ContextLedger.objects.select_for_update().get(**named)
         if row.shape != shape or row.expires_at <= timezone.now():
             row.epoch += bool(row.entries)
             row.shape, row.entries = shape, []
@@ -115,6 +120,10 @@ def opened(project: Project, session: str, shape: str) -> Iterator[Book]:
 
 def drop_expired() -> int:
     return ContextLedger.objects.filter(expires_at__lte=timezone.now()).delete()[0]
+
+
+def default_keep_share(max_tokens: int) -> float:
+    return KEEP_SHARE * min(1.0, max_tokens / FULL_KEEP_TOKENS)
 
 
 def plan(
@@ -129,20 +138,27 @@ def plan(
 ) -> Shown:
     """What the context shows now: candidates (best first) behind what it showed before.
 
-    keep_share: instead of KEEP_SHARE, and without new epochs.
+    keep_share: instead of the default of this budget.
     """
+    share = default_keep_share(drawing.max_tokens) if keep_share is None else keep_share
     kept = _still_true(book.row, project, search, drawing, candidates, to_candidate)
     wanted, _ = drawing.fill(candidates)
     room = drawing.max_tokens - drawing.frame_cost()
-    kept = _make_room(kept, wanted, drawing, room, KEEP_SHARE if keep_share is None else keep_share)
-    shown = Shown(book.row.epoch, kept)
+    kept = _make_room(kept, wanted, drawing, room, share)
+    shown = Shown(book.row.epoch + (not kept and bool(book.row.entries)), kept)
+    _append(shown, sorted(candidates, key=_worth, reverse=True), drawing, int(share * room), memories_only=True)
     _append(shown, wanted, drawing, room)
-    if kept and keep_share is None and _coverage(shown, wanted) < MIN_COVERAGE:
-        shown = Shown(book.row.epoch + 1)
-        _append(shown, wanted, drawing, room)
-    elif not kept and book.row.entries:
-        shown.epoch += 1
     return shown
+
+
+def _worth(candidate: Candidate) -> tuple[bool, int, bool, int]:
+    """For questions not yet asked: a fact before what was said, then what names more (a time or number, somebody or
+    something by name), then a statement before a question, and then the longer, which says more."""
+    memory = candidate.hit.memory
+    flags = memory.traits if memory is not None else 0
+    is_fact = memory is not None and memory.kind != Memory.Kind.EPISODIC
+    names = bool(flags & (traits.NAMES_TIME | traits.NAMES_NUMBER)) + bool(PROPER_NAME.search(candidate.text))
+    return is_fact, names, not flags & traits.ENDS_ASKING, len(candidate.text)
 
 
 def _still_true(
@@ -155,14 +171,16 @@ def _still_true(
 ) -> list[Placed]:
     """The entries from the beginning that can be shown as they were."""
     hits = {one.hit.memory.pk: one.hit for one in candidates if one.hit.memory is not None}
-    memories = _load(project, search, [entry["memory"] for entry in row.entries])
-    sources = retrieval.load_sources([pk for pk in memories if pk not in hits])
+    others = _load(project, search, [entry["memory"] for entry in row.entries if entry["memory"] not in hits])
+    sources = retrieval.load_sources(list(others))
     kept: list[Placed] = []
     for entry in row.entries:
-        memory = memories.get(entry["memory"])
-        if memory is None:
-            break
-        hit = hits.get(memory.pk) or Hit(0.0, {}, memory=memory, sources=sources.get(memory.pk, []))
+        hit = hits.get(entry["memory"])
+        if hit is None:
+            memory = others.get(entry["memory"])
+            if memory is None:
+                break
+            hit = Hit(0.0, {}, memory=memory, sources=sources.get(memory.pk, []))
         candidate = to_candidate(hit)
         if entry["kept"]:
             sentences = compression.split(candidate.text)
@@ -178,7 +196,9 @@ def _still_true(
 
 
 def _load(project: Project, search: SearchRequest, pks: Sequence[int]) -> dict[int, Memory]:
-    """Those that this question's filter lets through."""
+    """Those that this question's filter lets through, as it let its hits through."""
+    if not pks:
+        return {}
     passing = retrieval.memories_passing(project, search.filter, show_expired=search.show_expired, moment=search.moment)
     memories: dict[int, Memory] = passing.for_rendering().in_bulk(list(pks))
     if search.moment.known_at is not None:
@@ -222,18 +242,17 @@ def _make_room(
     return _whole_parts(kept[:count], drawing, kept[count].part if count < len(kept) else None)
 
 
-def _append(shown: Shown, wanted: Sequence[Candidate], drawing: Drawing, room: int) -> None:
-    here = {one.candidate.id for one in shown.kept}
-    left = room - sum(_sizes(shown.kept, drawing))
-    fresh, _ = drawing.fill([one for one in wanted if one.id not in here], room=left)
-    part = shown.kept[-1].part + 1 if shown.kept else 1
+def _append(
+    shown: Shown, wanted: Iterable[Candidate], drawing: Drawing, room: int, *, memories_only: bool = False
+) -> None:
+    """Of those that are not shown yet, the first that fit into what is left of the room, in the order of their time."""
+    here = {one.candidate.id for one in shown.all}
+    left = room - sum(_sizes(shown.all, drawing))
+    fresh = [one for one in wanted if one.id not in here and not (memories_only and one.hit.memory is None)]
+    fresh, _ = drawing.fill(fresh, room=left)
+    part = shown.all[-1].part + 1 if shown.all else 1
     for one in sorted(fresh, key=lambda one: one.in_time):
         if one.hit.memory is None:
             shown.pending.append(Placed(one, part + 1))
         else:
             shown.new.append(Placed(one, part))
-
-
-def _coverage(shown: Shown, wanted: Sequence[Candidate]) -> float:
-    here = {one.candidate.id for one in shown.all}
-    return sum(one.id in here for one in wanted) / len(wanted) if wanted else 1.0

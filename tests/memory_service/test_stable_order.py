@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from memory_service import context, forgetting, platform_tasks, tokens
+from memory_service import forgetting, platform_tasks, stable_order, tokens
 from memory_service.context import Context, assemble
 from memory_service.formats import FORMATS
 from memory_service.models import ContextLedger, Memory, Project
@@ -135,11 +135,42 @@ def test_a_ledger_expires(project: Project) -> None:
     assert not ContextLedger.objects.exists()
 
 
-def test_a_new_epoch_begins_where_too_little_of_the_answer_is_there(
+def test_it_keeps_more_of_a_larger_budget() -> None:
+    shares = [stable_order.default_keep_share(budget) for budget in (16, 1000, 4000, 8000, 200_000)]
+    assert shares == pytest.approx([0.00164, 0.1025, 0.41, 0.82, 0.82])
+
+
+def test_by_default_it_keeps_four_fifths_of_a_large_budget(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stable_order, "FULL_KEEP_TOKENS", 300)
+    remember(project, TALK)
+    found = [ask(project, food, max_tokens=300) for food in FOODS]
+    assert min(one.unchanged_share or 0 for one in found[1:]) > 0.75 and {one.epoch for one in found} == {0}
+    assert all(f"I ate {food}" in one.text for food, one in zip(FOODS, found, strict=True))
+
+
+SMALL_TALK = [f"We talked of {thing} and it was good fun, all of it." for thing in FOODS]
+SPECIFIC = ["I met Clara in 2019.", "There were 7 of us.", "My sister told Oscar."]
+
+
+def test_what_stays_says_most_whatever_the_first_question_was(project: Project) -> None:
+    remember(project, SMALL_TALK + SPECIFIC)
+    wishes = {"max_tokens": 200, "keep_share": 0.4}  # about 75 tokens stay, dates with them: three memories
+    first = ask(project, "We talked of pancakes and herring", **wishes)
+    second = ask(project, "We talked of spinach and olives", **wishes)
+    same = common_prefix(first.text, second.text)
+    assert all(text in same for text in SPECIFIC) and same.index(SPECIFIC[-1]) < first.text.index("talked")
+    assert "pancakes" in first.text and "spinach" in second.text
+
+
+def test_the_gap_that_a_deleted_memory_leaves_is_filled_for_good(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stable_order, "FULL_KEEP_TOKENS", 300)
     remember(project, TALK)
-    monkeypatch.setattr(context.stable_order, "MIN_COVERAGE", 1.01)
-    first = ask(project, "pancakes", top_k=4)
-    second = ask(project, "herring", top_k=4)
-    assert (first.epoch, second.epoch) == (0, 1) and second.unchanged_tokens == 0
+    first = ask(project, "pancakes", max_tokens=300)
+    victim = min(first.items, key=lambda item: item.start)
+    Memory.objects.filter(public_id=victim.id).update(state="deleted")
+    second = ask(project, "herring", max_tokens=300)
+    assert victim.id not in {item.id for item in second.items} and (second.unchanged_tokens, second.epoch) == (0, 1)
+    third = ask(project, "lentils", max_tokens=300)
+    assert third.unchanged_share is not None and third.unchanged_share > 0.75
