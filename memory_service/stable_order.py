@@ -158,7 +158,7 @@ def _worth(candidate: Candidate) -> tuple[bool, int, bool, int]:
     flags = memory.traits if memory is not None else 0
     is_fact = memory is not None and memory.kind != Memory.Kind.EPISODIC
     names = bool(flags & (traits.NAMES_TIME | traits.NAMES_NUMBER)) + bool(PROPER_NAME.search(candidate.text))
-    return is_fact, names, not flags & traits.ENDS_ASKING, len(candidate.text)
+    return is_fact, names, not candidate.text.rstrip().endswith("?"), len(candidate.text)
 
 
 def _still_true(
