@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.locomo import ingest
+from benchmarks.conversations import ingest
 
 TOP_K = 20
 

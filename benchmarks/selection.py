@@ -1,6 +1,6 @@
 """`python -m benchmarks.selection FILE`: what each way to choose among the hits is worth, no LLM.
 
-FILE is in LoCoMo's format; see benchmarks/locomo.py for the questions and for what counts as found. Nothing is fitted
+FILE is in LoCoMo's format; see docs/evaluation.md for what counts as found. Nothing is fitted
 to it. Each question is one search per row of the table, with that row's options. Recall is the share of
 the question's evidence that the returned hits cite; tokens are counted at four characters each, of the returned texts,
 or of the kept sentences in focus mode (where a message counts as found by any of its sentences). Each row is compared
@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from .locomo import CHARS_A_TOKEN, MAX_CITED, ingest, sessions
+from .conversations import CHARS_A_TOKEN, MAX_CITED, ingest, sessions
 from .service import describe_machine, service
 
 ALL = 200  # top_k where a budget ends the list
