@@ -117,12 +117,21 @@ def _page(request: Request, rows: AllEntities) -> tuple[list[dict[str, Any]], di
     return found, links
 
 
+def _is_answered_about(request: Request, kind: str, name: str) -> bool:
+    """Whether a kept answer names it: that is to be forgotten, too, of somebody without memories."""
+    return kind in TYPES and Answer.objects.in_project(handlers.project_of(request)).naming(name).exists()
+
+
 @extend_schema(responses=OpenApiTypes.OBJECT, tags=["entities"])
 @api_view(["GET", "DELETE"])
 def entity(request: Request, kind: str, name: str) -> Response:
     """One entity. DELETE destroys every trace of it: messages, memories, their history and vectors."""
-    asked_about = kind in TYPES and Answer.objects.in_project(handlers.project_of(request)).naming(name).exists()
-    found = {} if request.method == "DELETE" and asked_about else find_entity(request, kind, name)
+    check_text(name, name="entity name")
+    found = (
+        {}
+        if request.method == "DELETE" and _is_answered_about(request, kind, name)
+        else find_entity(request, kind, name)
+    )
     if request.method == "DELETE":
         event = handlers.delete_entity(request, kind, name)
         return Response({"message": "Entity deleted successfully!", "event_id": str(event.public_id)})

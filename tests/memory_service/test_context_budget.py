@@ -109,7 +109,7 @@ def test_no_context_is_over_its_budget(
     asked = ContextRequest(search, session="s", **wishes)
     previous = ""
     for found_hits in (hits, hits[later:] + hits[:later]):  # a second question finds the same in another order
-        with patch.object(retrieval, "search", lambda *_, found=found_hits: found):
+        with patch.object(retrieval, "search", lambda *_, found=found_hits, **__: found):
             found = assemble(project, asked)
         assert tokens.tokenizer_for(asked.model).count(found.text) == found.num_tokens <= asked.max_tokens
         assert all(0 <= item.start < item.end <= len(found.text) for item in found.items)
