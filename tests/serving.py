@@ -118,6 +118,11 @@ class Service:
     def api_key(self) -> str:
         return (self.data_dir / "api-key").read_text().strip()
 
+    @property
+    def project_id(self) -> str:
+        """Of the key: other tests make projects of the same name."""
+        return str(self.call("GET", "/v1/ping/").json["project_id"])
+
     def processes(self) -> list[psutil.Process]:
         """All that this data folder's runs have started and that is still there."""
         return [process for process in psutil.process_iter() if self._started(process)]

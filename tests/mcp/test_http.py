@@ -30,7 +30,8 @@ ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 def keys(service: Service, *arguments: str) -> str:
-    done = run_manage("keys", *arguments, DATA_DIR=str(service.data_dir))
+    wanted = ("--project", service.project_id) if arguments[0] == "create" else ()
+    done = run_manage("keys", *arguments, *wanted, DATA_DIR=str(service.data_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

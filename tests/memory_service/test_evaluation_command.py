@@ -381,13 +381,14 @@ def test_it_leaves_a_scratch_project_that_a_worker_is_at_for_later(
 @pytest.mark.slow
 def test_it_measures_a_service_over_http(service: Service, tmp_path: Path, locomo: Path) -> None:
     """With the database that the service runs on, found by its DATA_DIR."""
-    command = ["evaluate", "locomo", str(locomo), "--host", service.url, "--api-key", service.api_key]
-    done = _manage(service.data_dir, *command, "--json", str(tmp_path / "out.json"))
+    command = ["evaluate", "locomo", str(locomo), "--project", service.project_id]
+    asked = [*command, "--host", service.url, "--api-key", service.api_key]
+    done = _manage(service.data_dir, *asked, "--json", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
     questions = json.loads((tmp_path / "out.json").read_text())["questions"]
     assert len(questions) == 6
     assert all(question["metrics"]["recall@20"] == 1 for question in questions)
-    again = _manage(service.data_dir, "evaluate", "locomo", str(locomo), "--baseline", str(tmp_path / "out.json"))
+    again = _manage(service.data_dir, *command, "--baseline", str(tmp_path / "out.json"))
     assert again.returncode == 0, again.stderr  # in process, ingested by the service's own worker
     assert "| recall@10 | +0.000" in again.stdout
 
