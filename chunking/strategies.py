@@ -1,0 +1,74 @@
+"""Every strategy by its name, with what it needs: the one table behind the API, the evaluation and the benchmark."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .tokens import Tokenize
+from .types import Choose, Chunk, Embed, Losses
+
+Split = Callable[..., list[Chunk]]
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What strategies may ask for. A strategy whose models are missing is refused with their names.
+
+    embed: texts -> unit vectors. tokenize: text -> starts of its tokens (an estimate without it).
+    losses: a causal language model. choose: what it thinks of two answers. complete: a prompt -> a model's answer.
+    """
+
+    embed: Embed | None = None
+    tokenize: Tokenize | None = None
+    losses: Losses | None = None
+    choose: Choose | None = None
+    complete: Callable[[str], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Where a strategy's function lives, and which fields of Models it takes by keyword.
+
+    needs: without these it is refused. uses: handed over where they are there.
+    """
+
+    name: str
+    function: str  # "module:function" in this package
+    description: str
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ("tokenize",)
+
+    def load(self) -> Split:
+        module, _, name = self.function.partition(":")
+        split: Split = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        return split
+
+
+STRATEGIES: dict[str, Strategy] = {}
+
+
+def split(
+    text: str, strategy: str, *, models: Models | None = None, options: Mapping[str, Any] | None = None
+) -> list[Chunk]:
+    """The text's chunks by the named strategy; options go to its function by keyword.
+
+    Raises ValueError for a name that is not known (the names are told), models that are missing, and bad options.
+    """
+    known = STRATEGIES.get(strategy)
+    if known is None:
+        raise ValueError(f"strategy={strategy!r} is not known: one of {', '.join(sorted(STRATEGIES))}")
+    models = models or Models()
+    missing = [name for name in known.needs if getattr(models, name) is None]
+    if missing:
+        raise ValueError(f"strategy={strategy!r} needs {', '.join(missing)}, which this service has not configured")
+    given = {name: getattr(models, name) for name in (*known.needs, *known.uses)}
+    function = known.load()
+    try:
+        call = inspect.signature(function).bind(text, **given, **(options or {}))
+    except TypeError as exc:
+        raise ValueError(f"strategy={strategy!r}: {exc}") from exc
+    return function(*call.args, **call.kwargs)
