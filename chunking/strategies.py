@@ -86,6 +86,12 @@ def split(
 
 _OF_MODELS = (
     Strategy(
+        "balanced",
+        "balanced:split_balanced",
+        "near one size, ending where a paragraph ends or the text turns: the default for text",
+        needs=("embed",),
+    ),
+    Strategy(
         "semantic",
         "semantic:split_semantic",
         "cuts where neighbouring sentences are least alike",
