@@ -40,7 +40,7 @@ Ready: {url}
 Try:
   curl -s {url}/v3/memories/search/ -H "Authorization: Token $(cat {data_dir}/api-key)" \\
     -H 'Content-Type: application/json' \\
-    -d '{{"query": "Where does Maya live?", "filters": {{"user_id": "maya"}}, "top_k": 3}}'
+    -d '{{"query": "Which animal did Maya adopt?", "filters": {{"user_id": "maya"}}, "top_k": 3}}'
 Ctrl-C stops everything."""
 MCP_READY = "  MCP:       {url}/mcp, see docs/mcp.md\n"
 
