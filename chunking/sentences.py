@@ -1,7 +1,7 @@
 """Sentences as spans that cover the text: the smallest pieces that most strategies put together.
 
 By rules, in any script that marks its sentences' ends; white space belongs to the sentence before it. Whether a place
-ends a sentence depends on few characters around it (MAX_CONTEXT), so a part of a text gives the ends that the whole has.
+ends a sentence depends on few characters around it (MAX_CONTEXT), so a part of a text gives the ends of the whole.
 """
 
 from __future__ import annotations
