@@ -70,7 +70,7 @@ def pack(
     """Chunks of whole blocks; a block of more than max_tokens is cut as its kind allows.
 
     The first block's start is taken as 0. A chunk's kind is that of its blocks where they have one (what is glued to
-    them aside), else "text". Its headings are those that all its blocks have in common.
+    them aside), else "text". Its headings are those that all these blocks have in common.
     adjust: (text, start, end) -> a better end in (start, end] for a chunk that does not end with its block.
     """
     if text.text and not blocks:
@@ -150,7 +150,8 @@ class _Packer:
         return list(walk(self.text, adjusted, start, end))
 
     def _chunk(self, start: int, end: int, members: Sequence[Block]) -> Chunk:
-        kinds = {member.kind for member in members if not member.glued} or {member.kind for member in members}
+        members = [member for member in members if not member.glued] or members
+        kinds = {member.kind for member in members}
         headings = common_headings([member.headings for member in members])
         kind = kinds.pop() if len(kinds) == 1 else "text"
         return self.text.chunk(start, end, kind=kind, headings=headings)
