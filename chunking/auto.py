@@ -47,7 +47,8 @@ _CODE_LINE = re.compile(
     r"|@\w+|//|/\*)",
     re.MULTILINE,
 )
-_CODE_SHARE = 0.4  # of the lines
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+_CODE_SHARE = 0.25  # of the lines
 _LANGUAGE_MARKS = {
     "python": re.compile(r"^[ \t]*(?:def \w+\(.*|class \w+.*|(?:el)?if .*):[ \t]*$|^from [\w.]+ import ", re.MULTILINE),
     "javascript": re.compile(r"\b(?:const|let) \w+ = |=> \{|\bfunction \w*\(|require\(|===", re.MULTILINE),
@@ -121,7 +122,7 @@ def _by_looks(sample: str) -> str:
     marks = sum(1 for _ in _MARKDOWN.finditer(sample))
     sure = sum(1 for _ in _SURE_MARKDOWN.finditer(sample))
     code = sum(1 for _ in _CODE_LINE.finditer(sample))
-    if code >= _CODE_SHARE * lines and lines >= 3 and "```" not in sample:
+    if code >= _CODE_SHARE * lines and lines >= 3 and not _FENCE.search(sample):
         return "code"
     if marks >= 2 and (sure or marks >= lines / 5):
         return "markdown"

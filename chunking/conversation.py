@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from .blocks import Block, pack
-from .cuts import DEFAULT_MAX_TOKENS, check_count
-from .tokens import Tokenize, tokenized
+from .blocks import Block, common_headings, cut_for, pack
+from .cuts import DEFAULT_MAX_TOKENS, check_count, walk
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 MAX_SPEAKER_CHARS = 60
@@ -22,6 +20,14 @@ _ROLES = frozenset(
     (
         "user", "assistant", "system", "human", "ai", "bot", "agent", "tool", "function", "developer",
         "customer", "operator", "interviewer", "interviewee", "speaker", "moderator", "q", "a"
+    )
+)  # fmt: skip
+_LABELS = frozenset(
+    (
+        "note", "notes", "warning", "example", "examples", "todo", "subject", "re", "ps", "date", "time",
+        "update", "edit", "important", "tip", "hint", "caution", "summary", "source", "see", "title", "http",
+        "https", "to", "cc", "result", "output", "input", "error", "usage", "steps", "for example", "that is",
+        "p.s", "page", "chapter", "figure", "table"
     )
 )  # fmt: skip
 _TIME = r"(?:[\[(]?\d[\d./,:\- T]*(?:[APap]\.?[Mm]\.?)?Z?[\])]?[ \t]*[-–]?[ \t]*)?"
@@ -64,29 +70,32 @@ def split_conversation(
         return []
     turns = conversation_turns(text) or [Turn(0, "")]
     blocks = [Block(turn.start, "turn", (turn.speaker,) if turn.speaker else ()) for turn in turns]
-    chunks = pack(document, blocks, max_tokens=max_tokens)
-    if not overlap_turns:
-        return chunks
-    starts = [0, *(turn.start for turn in turns[1:])]
-    return [
-        document.chunk(start, chunk.end, kind=chunk.kind, headings=chunk.headings if start == chunk.start else ())
-        for chunk, start in zip(chunks, _earlier(document, chunks, starts, overlap_turns, max_tokens), strict=True)
-    ]
+    if overlap_turns:
+        return list(_overlapping(document, blocks, max_tokens, overlap_turns))
+    return pack(document, blocks, max_tokens=max_tokens)
 
 
-def _earlier(document: Any, chunks: list[Chunk], starts: list[int], overlap: int, max_tokens: int) -> Iterator[int]:
-    """Where each chunk starts with the turns of the one before it that fit."""
-    places = set(starts)
-    yield chunks[0].start
-    for before, chunk in pairwise(chunks):
-        start = chunk.start
-        if start in places:
-            index = bisect_left(starts, start)
-            for earlier in reversed(starts[max(0, index - overlap) : index]):
-                if earlier <= before.start or document.count(earlier, chunk.end) > max_tokens:
-                    break
-                start = earlier
-        yield start
+def _overlapping(text: TokenizedText, blocks: list[Block], max_tokens: int, overlap: int) -> Iterator[Chunk]:
+    """As many turns as fit, from up to `overlap` turns before the first new one."""
+    places = [0, *(block.start for block in blocks[1:]), len(text.text)]
+    first = new = 0
+    while new < len(blocks):
+        last = new
+        while last < len(blocks) and text.count(places[first], places[last + 1]) <= max_tokens:
+            last += 1
+        if last > new:
+            headings = common_headings([block.headings for block in blocks[first:last]])
+            yield text.chunk(places[first], places[last], kind="turn", headings=headings)
+        elif first < new:
+            first += 1
+            continue
+        else:
+            last = new + 1
+            cut = cut_for(text, blocks[new], places[last], max_tokens=max_tokens)
+            for start, end in walk(text, cut, places[new], places[last]):
+                yield text.chunk(start, end, kind="turn", headings=blocks[new].headings)
+            first = last
+        first, new = max(first, last - overlap), last
 
 
 def conversation_turns(text: str) -> list[Turn]:
@@ -100,25 +109,30 @@ def conversation_turns(text: str) -> list[Turn]:
 
 
 def _line_turns(text: str) -> list[Turn]:
-    """Lines that begin with a name: names that come twice, or that are roles; any, where none does."""
-    found = [(match.start(), *_speaker(match)) for match in _LINE.finditer(text)]
+    """Lines that begin with a name: one that comes twice, a role, or what looks like a name and not like a label."""
+    found = [(match.start(), _speaker(match), match) for match in _LINE.finditer(text)]
     found = [turn for turn in found if turn[1]]
     times = Counter(name.lower() for _, name, _ in found)
-    known = [turn for turn in found if times[turn[1].lower()] > 1 or turn[1].lower() in _ROLES]
-    if any(not is_title for _, _, is_title in known):
-        known = [turn for turn in known if not turn[2] or turn[1].lower() in _ROLES]
-    chosen = known or [turn for turn in found if not turn[2]]
-    return [Turn(start, name) for start, name, _ in chosen]
+    if any(match["title"] is None and name.lower() in _ROLES for _, name, match in found):
+        found = [turn for turn in found if turn[2]["title"] is None]  # headings inside what is said
+    return [Turn(start, name) for start, name, match in found if _is_speaker(name, match, times)]
 
 
-def _speaker(match: re.Match[str]) -> tuple[str, bool]:
+def _is_speaker(name: str, match: re.Match[str], times: Counter[str]) -> bool:
+    lower = name.lower()
+    if lower in _ROLES or match["name"] is None:
+        return True
+    if lower in _LABELS:
+        return False
+    return times[lower] > 1 or (not name.islower() and len(name.split()) <= 2)
+
+
+def _speaker(match: re.Match[str]) -> str:
+    """The name as written; "" for a heading that names no role, and for what is too long for a name."""
     name = next(value for value in match.groups() if value is not None).strip().strip("*").strip()
-    if len(name.split()) > _MAX_SPEAKER_WORDS:
-        name = ""
-    is_title = match["title"] is not None
-    if is_title and name.lower() not in _ROLES:
-        name = ""  # a heading that names nobody
-    return name, is_title
+    if len(name.split()) > _MAX_SPEAKER_WORDS or (match["title"] is not None and name.lower() not in _ROLES):
+        return ""
+    return name
 
 
 def _json_turns(text: str) -> Iterator[Turn]:

@@ -22,7 +22,7 @@ _HTML = re.compile(r"<(?:[A-Za-z][^\s>/]*|/[A-Za-z]|!|\?)")
 _RAW_HTML = re.compile(r"<(script|pre|style|textarea)(?=[\s>]|$)|(<!--)|(<\?)", re.IGNORECASE)
 _STARTS = frozenset("#`~-*+_>|<0123456789")
 _LINK = re.compile(r"!?\[([^\]\[]*)\](?:\([^()]*\)|\[[^\]]*\])?")
-_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}(?=\S)|`+)")
+_EMPHASIS = re.compile(r"(\*{1,3}|(?<!\w)_{1,3}(?=\S)|(?<=\S)_{1,3}(?!\w)|`+)")
 
 
 def split_markdown(

@@ -16,7 +16,7 @@ from .tokens import TokenizedText, tokenized
 from .types import Chunk
 
 DEFAULT_BLOCK_CHARS = 1_000_000
-MAX_BLOCKS = 16  # held while no chunk is certain; then one is made all the same
+MAX_BLOCKS = 8  # held while no chunk is certain; then one is made all the same
 _CONTEXT_TOKENS = 64  # kept before a chunk's start, so that a window is tokenized as the whole is
 _MIN_CONTEXT_CHARS = 32
 

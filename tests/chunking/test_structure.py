@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_it_keeps_blocks_whole_while_they_fit() -> None:
     fence = "```\n" + "x = 1\n\n" * 10 + "```\n"
     chunks = split_markdown("Words here.\n\n" * 6 + fence + "\nAfter.\n", max_tokens=44)
     assert len(chunks) > 1 and sum(fence in chunk.text for chunk in chunks) == 1
-    assert [chunk.text for chunk in split_markdown("Words.\n\n" + fence, max_tokens=41) if chunk.kind == "code"] == [
+    assert [chunk.text for chunk in split_markdown("Words.\n\n" + fence, max_tokens=37) if chunk.kind == "code"] == [
         fence
     ]
 
@@ -96,11 +97,8 @@ def test_it_cuts_a_long_table_between_rows_under_its_header() -> None:
 def test_it_joins_small_sections_under_what_they_share() -> None:
     text = "# A\n\n## B\n\nbb\n\n## C\n\ncc\n"
     assert [chunk.headings for chunk in split_markdown(text, max_tokens=80)] == [("A",)]
-    assert [chunk.headings for chunk in split_markdown(text, max_tokens=80, min_tokens=0)] == [
-        ("A",),
-        ("A", "B"),
-        ("A", "C"),
-    ] or [chunk.headings for chunk in split_markdown(text, max_tokens=80, min_tokens=0)] == [("A", "B"), ("A", "C")]
+    apart = split_markdown(text, max_tokens=80, min_tokens=0)
+    assert [chunk.headings for chunk in apart] == [("A", "B"), ("A", "C")]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +182,7 @@ def test_it_cuts_no_tag_in_two_and_tables_between_rows() -> None:
     rows = "".join(f'<tr class="row"><td>value {i}</td></tr>' for i in range(40))
     chunks = split_html(f"<p>x</p><table>{rows}</table>", max_tokens=80)
     assert len(chunks) > 5
-    assert all(chunk.text.startswith("<tr") for chunk in chunks[1:])
+    assert all(chunk.text.startswith("<tr") for chunk in chunks[2:])
     words = "".join(f'<b class="strong">word{i}</b> ' for i in range(60))
     for chunk in split_html(f"<p>{words}</p>", max_tokens=50):
         assert chunk.text.count("<") == chunk.text.count(">")
@@ -353,7 +351,7 @@ def test_it_repeats_turns_that_fit() -> None:
     text = "".join(f"{name}: word{i} and more\n" for i, name in enumerate(["Anna", "Bob"] * 6))
     chunks = split_conversation(text, max_tokens=20, overlap_turns=1)
     lines = [chunk.text.splitlines() for chunk in chunks]
-    assert all(before[-1] == after[0] for before, after in zip(lines, lines[1:], strict=False) if len(after) > 1)
+    assert all(before[-1] == after[0] for before, after in pairwise(lines))
     assert sum(len(part) for part in lines) > 12
     assert all(chunk.num_tokens <= 20 for chunk in chunks)
 
@@ -414,7 +412,7 @@ def test_it_tells_our_documents(path: Path) -> None:
     assert choose_strategy(path.read_text()) == "markdown"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "chunking").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "chunking").glob("[a-z]*.py")), ids=lambda path: path.name)
 def test_it_tells_our_code(path: Path) -> None:
     assert choose_strategy(path.read_text()) == "code"
     assert language_by_looks(path.read_text()) == "python"
