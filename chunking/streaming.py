@@ -19,6 +19,7 @@ DEFAULT_BLOCK_CHARS = 1_000_000
 MAX_BLOCKS = 8  # held while no chunk is certain; then one is made all the same
 _CONTEXT_TOKENS = 64  # kept before a chunk's start, so that a window is tokenized as the whole is
 _MIN_CONTEXT_CHARS = 32
+_MAX_CONTEXT_CHARS = 8192
 
 EXACT: dict[str, Callable[..., Cut]] = {
     "fixed": lambda beginning, **options: fixed_cut(**options),
@@ -117,14 +118,22 @@ def _is_certain(document: TokenizedText, start: int, lookahead: int) -> bool:
 
 def _drop_before(buffer: _Buffer, document: TokenizedText, start: int) -> int:
     """Drop what no further chunk needs. Returns where the next chunk starts in what is left."""
-    token = int(document.starts.searchsorted(start)) - _CONTEXT_TOKENS
-    while token > 0 and start - int(document.starts[token]) < _MIN_CONTEXT_CHARS:
-        token -= 1
-    if token <= 0:
-        return start
-    keep = int(document.starts[token])
+    keep = _context_start(document, start)
     buffer.drop(keep)
     return start - keep
+
+
+def _context_start(document: TokenizedText, start: int) -> int:
+    """The start of a token, so many tokens and characters before the chunk's; or of white space that is very long."""
+    latest = max(0, start - _MIN_CONTEXT_CHARS)
+    last = int(document.starts.searchsorted(latest, side="right")) - 1  # the last token that starts early enough
+    if last < 0:
+        return latest
+    first = max(0, min(last, int(document.starts.searchsorted(start)) - _CONTEXT_TOKENS))
+    for token in (first, last):
+        if start - int(document.starts[token]) <= _MAX_CONTEXT_CHARS:
+            return int(document.starts[token])
+    return latest
 
 
 def _stream_blocks(
