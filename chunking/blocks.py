@@ -96,20 +96,14 @@ class _Packer:
         self.counts: list[int] = text.count_spans(self.spans).tolist()
 
     def chunks(self) -> Iterator[Chunk]:
-        start, tokens, members = 0, 0, list[Block]()
+        start, tokens, members, only_glued = 0, 0, list[Block](), True
         for index, block in enumerate(self.blocks):
             count = self.counts[index]
-            only_glued = all(member.glued for member in members)
-            if members and not only_glued and self._breaks_before(index, tokens):
+            if members and self._ends_before(index, tokens, only_glued):
                 yield self._chunk(start, self.spans[index][0], members)
-                start, tokens, members = self.spans[index][0], 0, []
-            elif members and only_glued and tokens + count > self.max_tokens and count <= self.max_tokens:
-                if not block.inner and block.kind == "text" and tokens < self.max_tokens // 2:
-                    pass  # a title stays with the first part of a paragraph that fits only without it
-                else:
-                    yield self._chunk(start, self.spans[index][0], members)
-                    start, tokens, members = self.spans[index][0], 0, []
+                start, tokens, members, only_glued = self.spans[index][0], 0, [], True
             members.append(block)
+            only_glued = only_glued and block.glued
             tokens += count
             if tokens > self.max_tokens:
                 *whole, rest = self._cut(start, self.spans[index][1], block)
@@ -119,6 +113,15 @@ class _Packer:
                 start, tokens = rest[0], self.text.count(*rest)
         if members:
             yield self._chunk(start, len(self.text.text), members)
+
+    def _ends_before(self, index: int, tokens: int, only_glued: bool) -> bool:
+        if not only_glued:
+            return self._breaks_before(index, tokens)
+        block, count = self.blocks[index], self.counts[index]
+        if tokens + count <= self.max_tokens or count > self.max_tokens:
+            return False
+        # a title stays with the first part of a paragraph that fits only without it
+        return bool(block.inner) or block.kind != "text" or tokens >= self.max_tokens // 2
 
     def _breaks_before(self, index: int, tokens: int) -> bool:
         block = self.blocks[index]
@@ -150,7 +153,8 @@ class _Packer:
         return list(walk(self.text, adjusted, start, end))
 
     def _chunk(self, start: int, end: int, members: Sequence[Block]) -> Chunk:
-        members = [member for member in members if not member.glued] or members
+        if len(members) > 1:
+            members = [member for member in members if not member.glued] or members
         kinds = {member.kind for member in members}
         headings = common_headings([member.headings for member in members])
         kind = kinds.pop() if len(kinds) == 1 else "text"

@@ -59,6 +59,7 @@ _LOWER_CASE_SHARE = 0.005  # of the letters, under which a text is taken to be w
 CAPITALS_SAMPLE = 20_000  # characters looked at to tell
 _OPENING = " \t\"'“‘«‹»›([{—–-¿¡„‚「『（【《*_#>"
 _MAX_OPENING = 6
+_BACKWARD_CHARS = 600
 _MAX_ABBREVIATION = 8
 
 
@@ -94,6 +95,30 @@ def sentence_ends(
             return
         if match.lastgroup is None and _ends_here(text, match, end, without_capitals):
             yield end
+
+
+def last_sentence_end(text: str, low: int, stop: int, *, without_capitals: bool) -> int | None:
+    """The last of the ends that `sentence_ends` gives in (low, stop]; looked for from behind, so it costs less."""
+    begin = stop
+    while begin > low:
+        upto, begin = begin, _word_start(text, max(low, begin - _BACKWARD_CHARS), begin, low)
+        found = list(_END.finditer(text, begin, min(len(text), stop + MAX_CONTEXT)))
+        for match in reversed(found):
+            end = match.end()
+            possible = match.lastgroup is None and low < end <= stop and match.start() < upto and end < len(text)
+            if possible and _ends_here(text, match, end, without_capitals):
+                return end
+    return None
+
+
+def _word_start(text: str, begin: int, stop: int, low: int) -> int:
+    """Forward from begin to a letter or a digit, where no run of marks or spaces is cut; low if there is none."""
+    if begin == low:
+        return low
+    for place in range(begin, min(begin + MAX_CONTEXT, stop)):
+        if text[place].isalnum():
+            return place
+    return low
 
 
 def is_without_capitals(text: str) -> bool:
