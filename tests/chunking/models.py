@@ -16,16 +16,17 @@ TOPICS = (
     "Bread needs flour and yeast and water. Yeast makes the flour of the bread rise. Water makes bread of flour soft. ",
 )
 TEXT = "".join(TOPICS)
+DIMENSIONS = 1024  # so many that words seldom meet
 _COMMON = {"the", "a", "of", "and", "is", "are", "with", "has", "like", "from"}
 
 
 def embed(texts: Sequence[str]) -> Vectors:
     """Hashed content words, unit length."""
-    vectors = np.full((len(texts), 64), 1e-3, dtype=np.float32)
+    vectors = np.full((len(texts), DIMENSIONS), 1e-4, dtype=np.float32)
     for row, text in enumerate(texts):
         for word in re.findall(r"\w+", text.casefold()):
             if word not in _COMMON:
-                vectors[row, zlib.crc32(word.encode()) % 64] += 1.0
+                vectors[row, zlib.crc32(word.encode()) % DIMENSIONS] += 1.0
     result: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return result
 

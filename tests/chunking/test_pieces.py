@@ -57,5 +57,6 @@ def test_it_says_what_is_wrong_with_an_option() -> None:
         check_one_of("kind", ["a"], ("a", "b"))
     with pytest.raises(ValueError, match="on=1 must be true or false"):
         check_flag("on", 1)
+    assert check_sizes(None, 300) == (40, 300) and check_sizes(None, 20) == (5, 20)
     with pytest.raises(ValueError, match="min_tokens=9 must not be more than max_tokens=8"):
         check_sizes(9, 8)
