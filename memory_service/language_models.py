@@ -15,7 +15,8 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from chunking.types import Choose, Losses, Offsets
+from chunking.sentences import sentence_spans
+from chunking.types import Choose, Losses, Offsets, Span
 
 from . import llm
 from .errors import LLMRejected
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 THE_LLM = "llm"  # CHUNKING_LM's word for the model of LLM_MODEL
 PURPOSE = "chunk"
+MAX_WINDOW_CHARS, MAX_CONTEXT_CHARS = 8_000, 4_000  # sent to a server at once, about 3,000 tokens together
 
 _lock = threading.Lock()
 _loaded: dict[str, CausalLM | Exception] = {}
@@ -75,8 +77,29 @@ def local_model() -> CausalLM | None:
 
 
 def _losses_of_llm(context: str, text: str) -> tuple[Offsets, NDArray[np.float64]]:
-    if not text:
+    """In windows, for a server's context is bounded and it keeps no keys for us."""
+    found = [
+        (starts + start, nlls)
+        for start, end in _windows(text)
+        for starts, nlls in [_losses_of_window((context + text[:start])[-MAX_CONTEXT_CHARS:], text[start:end])]
+    ]
+    if not found:
         return np.zeros(0, dtype=np.int64), np.zeros(0)
+    return np.concatenate([starts for starts, _ in found]), np.concatenate([nlls for _, nlls in found])
+
+
+def _windows(text: str) -> list[Span]:
+    """Of at most MAX_WINDOW_CHARS, cut behind sentences where these are shorter."""
+    windows: list[Span] = []
+    for start, end in sentence_spans(text):
+        if windows and end - windows[-1][0] <= MAX_WINDOW_CHARS:
+            windows[-1] = (windows[-1][0], end)
+        else:
+            windows.extend((a, min(a + MAX_WINDOW_CHARS, end)) for a in range(start, end, MAX_WINDOW_CHARS))
+    return windows
+
+
+def _losses_of_window(context: str, text: str) -> tuple[Offsets, NDArray[np.float64]]:
     before = context or "\n"  # so that the text's first token is predicted too
     found, logs = llm.prompt_log_probabilities(_config(), before + text, purpose=PURPOSE)
     inside = [(start - len(before), -log) for start, log in zip(found, logs, strict=True) if log is not None]

@@ -100,6 +100,20 @@ def test_it_scores_a_text_by_a_server_that_echoes(settings: Any, scripted: Start
     assert "".join(chunk.text for chunk in chunks) == TEXT
 
 
+def test_it_sends_a_long_text_in_windows(settings: Any, scripted: Start) -> None:  # noqa: F811
+    text = "".join(f"Sentence {i} stands here. " for i in range(900)) + "x" * 9_000
+    llm = scripted(echoed)
+    configure(settings, "llm")
+    losses = language_models.losses()
+    assert losses is not None
+    starts, nlls = losses("Before. ", text)
+    prompts = [prompt[0] if isinstance(prompt := request["prompt"], list) else prompt for request in llm.requests]
+    assert len(prompts) == 5 and max(map(len, prompts)) <= 12_000
+    assert prompts[0].startswith("Before. Sentence 0") and prompts[1][:4_000] in text
+    assert len(starts) == len(nlls) and (np.diff(starts) > 0).all()
+    assert [text[start : start + 8] for start in starts[:3600:4]] == ["Sentence"] * 900
+
+
 def test_it_says_so_where_a_server_tells_no_probabilities(settings: Any, scripted: Start) -> None:  # noqa: F811
     scripted([Text("2"), Status(404, message="no completions here"), Status(503)])
     configure(settings, "llm")
