@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
-from chunking.qchunker import best, review, sampled, split_qchunker, weigh
+from chunking.qchunker import best, default_candidates, review, sampled, split_qchunker, weigh
 from chunking.strategies import Models
 from chunking.tokens import tokenized
 from tests.chunking.models import TEXT, TOPICS, assert_partition, embed, losses
@@ -24,6 +25,12 @@ def test_it_takes_the_best_of_those_that_can_be_compared() -> None:
     assert split_qchunker(
         TEXT, embed=embed, losses=losses, candidates=["cluster_semantic", "perplexity", "semantic"], max_tokens=45
     ) == (best(weighed).chunks)
+
+
+def test_it_leaves_the_trained_model_out_for_other_vectors() -> None:
+    names = {candidate.name for candidate in weigh(TEXT * 3, MODELS, max_tokens=40)}
+    assert names and "segmentation" not in names
+    assert "segmentation" in default_candidates(lambda texts: np.zeros((len(texts), 384), np.float32))
 
 
 def test_it_compares_only_like_numbers_of_chunks() -> None:
