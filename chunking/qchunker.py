@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import segmentation
 from .chunk_score import LAMBDA, ChunkScore, chunk_score
 from .dynamic_merge import merge
 from .ngram import NGramModel
@@ -103,8 +104,10 @@ def split_qchunker(
     weight: float = LAMBDA,
     max_tokens: int = 300,
 ) -> list[Chunk]:
-    """candidates: names of strategies; None takes all of CANDIDATES that there are. num_samples: segmentations by the
-    language model's outline, besides. weight: lambda of ChunkScore."""
+    """candidates: names of strategies; None takes CANDIDATES, the trained model only for vectors that it knows.
+
+    num_samples: segmentations by the language model's outline, besides. weight: lambda of ChunkScore.
+    """
     _, max_tokens = check_sizes(0, max_tokens)
     models = Models(embed, tokenize, losses, choose, complete)
     if not text:
@@ -135,7 +138,7 @@ def weigh(
         raise ValueError(f"num_samples={num_samples} needs a language model: none is configured")
     document = tokenized(text, models.tokenize)
     found: dict[str, list[Chunk]] = {}
-    for name in check_candidates(candidates):
+    for name in default_candidates(models.embed) if candidates is None else check_candidates(candidates):
         chunks = split(text, name, models=models, options={"max_tokens": max_tokens})
         found[name] = merge(document, chunks, max_tokens)
     if num_samples and models.complete:
@@ -162,10 +165,14 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
     return max(compared, key=lambda candidate: candidate.score.score)
 
 
+def default_candidates(embed: Embed) -> list[str]:
+    """CANDIDATES, without the trained model where it does not know this embedder's vectors."""
+    knows = int(embed(["."]).shape[1]) == segmentation.bundled_model().dimensions
+    return [name for name in CANDIDATES if knows or name != "segmentation"]
+
+
 def check_candidates(candidates: object) -> list[str]:
     """Raises ValueError unless they are names of strategies, at most MAX_CANDIDATES and at least one."""
-    if candidates is None:
-        return [name for name in CANDIDATES if name in STRATEGIES]
     if not isinstance(candidates, list | tuple) or not 1 <= len(candidates) <= MAX_CANDIDATES:
         raise ValueError(f"candidates must be a list of 1 to {MAX_CANDIDATES} strategies")
     accepted = sorted(STRATEGIES.keys() - {NAME})

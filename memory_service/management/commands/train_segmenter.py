@@ -25,7 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, default=WEIGHTS_FILE, help="its record is written beside it, as .json")
         parser.add_argument("--hidden", type=int, default=segmentation.HIDDEN)
         parser.add_argument("--epochs", type=int, default=segmentation.EPOCHS)
-        parser.add_argument("--far-share", type=float, default=0.0, help="pairs of distant sentences, for each pair")
+        far = segmentation.FAR_SHARE
+        parser.add_argument("--far-share", type=float, default=far, help="pairs of distant sentences, for each pair")
         parser.add_argument("--features", choices=FEATURES, help="default: the ones that are better on the validation")
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--cache", type=Path, help="keep the sentences' vectors here, for the next time")
@@ -39,8 +40,7 @@ class Command(BaseCommand):
 
         def pairs_of(part: Part) -> Pairs:
             chosen = [run for run in runs if run.part == part]
-            far = options["far_share"] if part == "train" else 0.0
-            return segmentation.to_pairs(chosen, vectors.embed, far_share=far, seed=options["seed"])
+            return segmentation.to_pairs(chosen, vectors.embed, far_share=options["far_share"], seed=options["seed"])
 
         train, valid, test = pairs_of("train"), pairs_of("valid"), pairs_of("test")
         settings_ = {name: options[name] for name in ("hidden", "epochs", "seed")}
