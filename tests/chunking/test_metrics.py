@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,7 +91,7 @@ def test_its_spans_are_the_sets_of_their_characters(a: list[tuple[int, int]], b:
     first, second = union(a), union(b)
     assert places(first) == places(a)
     assert measure(first) == len(places(a))
-    assert all(left[1] < right[0] for left, right in zip(first, first[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(first))
     assert intersection(first, second) == intersection(second, first)
     assert places(intersection(first, second)) == places(a) & places(b)
 

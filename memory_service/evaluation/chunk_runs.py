@@ -1,0 +1,354 @@
+"""Strategies of chunking, measured: split the documents, index the chunks, ask the questions, store the figures.
+
+Each strategy is a run of its own (EvaluationRun of kind "chunking"), so that two of them can be compared question by
+question as other runs are. Nothing is ingested into the service: the index is made here, by its embedder and its BM25.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from chunking import metrics
+from chunking.strategies import STRATEGIES, Models, split
+from chunking.types import Chunk, Span
+from memory_service.errors import InvalidInput
+from memory_service.models import EvaluationRun, EvaluationScore, EvaluationStatus, Project
+from memory_service.models.conversation import MAX_NAME_CHARS
+
+from .chunk_index import RETRIEVALS, CachedEmbedder, ChunkIndex, OnProgress, Placed, Retrieval, by_corpus
+from .chunk_sets import ChunkQuestion, ChunkSet
+from .metrics import estimate_tokens
+from .runner import WHOLE, summarise_scores
+
+KIND = "chunking"
+MAX_RETRIEVED = 1000
+AS_MANY_AS_TOUCH = -1  # retrieve as many chunks as overlap the references, at most metrics.MAX_TOUCHING
+DEFAULT_RETRIEVE = 5  # the source's
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A strategy with its options."""
+
+    strategy: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        shown = " ".join(f"{name}={value}" for name, value in self.options.items())
+        return f"{self.strategy} {shown}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlan:
+    """What a run does. retrieve: chunks a question, or AS_MANY_AS_TOUCH. tokenizer: by which chunks are sized."""
+
+    strategy: str
+    options: Mapping[str, Any]
+    retrieve: int = DEFAULT_RETRIEVE
+    retrieval: Retrieval = "vector"
+    tokenizer: str = "estimate"
+
+    def checked(self) -> ChunkPlan:
+        """Raises InvalidInput for what cannot be done."""
+        if self.retrieve != AS_MANY_AS_TOUCH and not 1 <= self.retrieve <= MAX_RETRIEVED:
+            raise InvalidInput(
+                f"retrieve={self.retrieve} is out of range: 1 to {MAX_RETRIEVED}, or {AS_MANY_AS_TOUCH} for as many "
+                "chunks as overlap the references"
+            )
+        if self.retrieval not in RETRIEVALS:
+            raise InvalidInput(f"retrieval={self.retrieval!r} is not known: one of {', '.join(RETRIEVALS)}")
+        return self
+
+
+# What to measure
+
+
+def read_candidates(strategies: str | None, options: Mapping[str, Any]) -> list[Candidate]:
+    """strategies: "recursive,fixed:max_tokens=100:overlap_tokens=20", or None for all that are registered.
+
+    options: for every strategy that has them; a strategy's own come first. Raises InvalidInput for names that are not
+    known, and for an option that none of the strategies has.
+    """
+    if strategies is None:
+        chosen = [Candidate(name) for name in sorted(STRATEGIES)]
+    else:
+        chosen = [_read_candidate(one) for one in strategies.split(",") if one.strip()]
+    if not chosen:
+        raise InvalidInput("there is no strategy to measure")
+    fitting = [{name: value for name, value in options.items() if _takes(one.strategy, name)} for one in chosen]
+    for name in options:
+        if not any(name in one for one in fitting):
+            raise InvalidInput(f"--options {name}: none of {', '.join(c.strategy for c in chosen)} has that option")
+    found = [Candidate(one.strategy, {**more, **one.options}) for one, more in zip(chosen, fitting, strict=True)]
+    return list({one.label: one for one in found}.values())
+
+
+def _read_candidate(written: str) -> Candidate:
+    name, *settings_ = written.strip().split(":")
+    if name not in STRATEGIES:
+        raise InvalidInput(f"strategy={name!r} is not known: one of {', '.join(sorted(STRATEGIES))}")
+    return Candidate(name, dict(map(read_option, settings_)))
+
+
+def read_option(written: str) -> tuple[str, Any]:
+    """NAME=VALUE; the value is JSON where it is JSON, else a string. Raises InvalidInput."""
+    name, separator, value = written.partition("=")
+    if not separator or not name.isidentifier():
+        raise InvalidInput(f"option {written!r} must be NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _takes(strategy: str, option: str) -> bool:
+    parameters = inspect.signature(STRATEGIES[strategy].load()).parameters
+    return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+# Measuring
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """A strategy's chunks. placed: those that are searched, of all documents. seconds: of splitting alone."""
+
+    placed: tuple[Placed, ...]
+    seconds: float
+
+
+def split_all(chosen: ChunkSet, candidate: Candidate, models: Models, on_progress: OnProgress) -> Splits:
+    """Raises InvalidInput for options that the strategy refuses, and models that are missing."""
+    placed: list[Placed] = []
+    seconds, done, total = 0.0, 0, sum(map(len, chosen.corpora.values()))
+    for name, text in chosen.corpora.items():
+        started = time.perf_counter()
+        try:
+            chunks = split(text, candidate.strategy, models=models, options=candidate.options)
+        except ValueError as exc:
+            raise InvalidInput(f"{candidate.label}: {exc}") from exc
+        seconds += time.perf_counter() - started
+        _check(chunks, text, f"{candidate.label}: {name}")
+        placed += [Placed(name, chunk) for chunk in chunks if not chunk.level and chunk.text.strip()]
+        done += len(text)
+        on_progress(f"{candidate.label}: split", done, total)
+    return Splits(tuple(placed), seconds)
+
+
+def _check(chunks: Sequence[Chunk], text: str, where: str) -> None:
+    for chunk in chunks:
+        if text[chunk.start : chunk.end] != chunk.text:
+            raise InvalidInput(f"{where}: the chunk at {chunk.start} to {chunk.end} is not what stands there")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a question retrieved, best first, and its figures. ranks: of each reference, where it was found first."""
+
+    question: ChunkQuestion
+    retrieved: tuple[Placed, ...]
+    scores: metrics.ChunkScores
+    ranks: Mapping[str, int | None]
+    latency_ms: float
+
+
+def ask_all(
+    chosen: ChunkSet,
+    index: ChunkIndex,
+    embed: CachedEmbedder,
+    plan: ChunkPlan,
+    on_progress: OnProgress = lambda *_: None,
+) -> list[Answered]:
+    """Every question against the index of all documents."""
+    chunks = {name: [chunk.span for chunk in found] for name, found in by_corpus(index.placed).items()}
+    vectors = embed.embed([question.text for question in chosen.questions])
+    answered = []
+    for number, (question, vector) in enumerate(zip(chosen.questions, vectors, strict=True), start=1):
+        touching = metrics.touching(question.references, chunks.get(question.corpus, []))
+        num = plan.retrieve
+        if num == AS_MANY_AS_TOUCH:
+            num = min(max(1, len(touching)), metrics.MAX_TOUCHING)
+        started = time.perf_counter()
+        found = tuple(index.placed[i] for i in index.rank(question.text, vector, num, plan.retrieval))
+        answered.append(_score(question, found, touching, 1000 * (time.perf_counter() - started)))
+        on_progress("questions", number, len(chosen.questions))
+    return answered
+
+
+def _score(question: ChunkQuestion, found: tuple[Placed, ...], touching: Sequence[Span], latency_ms: float) -> Answered:
+    own = [one.chunk.span for one in found if one.corpus == question.corpus]
+    foreign = sum(one.chunk.end - one.chunk.start for one in found if one.corpus != question.corpus)
+    scores = metrics.score(question.references, own, touching, num_foreign_chars=foreign)
+    ranks = {f"{a}-{b}": _first_rank(question.corpus, (a, b), found) for a, b in question.references}
+    return Answered(question, found, scores, ranks, latency_ms)
+
+
+def _first_rank(corpus: str, reference: Span, found: Sequence[Placed]) -> int | None:
+    for rank, one in enumerate(found, start=1):
+        if one.corpus == corpus and metrics.touching([reference], [one.chunk.span]):
+            return rank
+    return None
+
+
+def measure(
+    project: Project,
+    chosen: ChunkSet,
+    plan: ChunkPlan,
+    *,
+    models: Models,
+    embed: CachedEmbedder,
+    name: str = "",
+    on_progress: OnProgress = lambda *_: None,
+) -> EvaluationRun:
+    """One strategy, measured and stored. Raises InvalidInput, before anything is stored."""
+    plan = plan.checked()
+    candidate = Candidate(plan.strategy, plan.options)
+    splits = split_all(chosen, candidate, models, on_progress)
+    if not splits.placed:
+        raise InvalidInput(f"{candidate.label} made no chunk")
+    texts = [one.chunk.text for one in splits.placed]
+    started = time.perf_counter()
+    vectors = embed.embed(texts, lambda done, total: on_progress(f"{candidate.label}: embed", done, total))
+    embed_s = time.perf_counter() - started
+    answered = ask_all(
+        chosen,
+        ChunkIndex(splits.placed, vectors, texts),
+        embed,
+        plan,
+        lambda step, done, total: on_progress(f"{candidate.label}: {step}", done, total),
+    )
+    embed.save()
+    figures = chunk_figures(splits.placed) | {"split_s": round(splits.seconds, 3), "embed_s": round(embed_s, 3)}
+    return store(project, chosen, plan, answered, figures, name=name or candidate.label)
+
+
+def chunk_figures(placed: Sequence[Placed]) -> dict[str, Any]:
+    """Number and size of the chunks, in all and of each document."""
+
+    def told(chunks: Sequence[Chunk]) -> dict[str, Any]:
+        return {
+            "num_chunks": len(chunks),
+            "mean_tokens": round(statistics.fmean(chunk.num_tokens for chunk in chunks), 1),
+            "mean_chars": round(statistics.fmean(chunk.end - chunk.start for chunk in chunks), 1),
+        }
+
+    grouped = by_corpus(placed)
+    return told([one.chunk for one in placed]) | {"by_corpus": {name: told(found) for name, found in grouped.items()}}
+
+
+# Storing
+
+
+@transaction.atomic
+def store(
+    project: Project,
+    chosen: ChunkSet,
+    plan: ChunkPlan,
+    answered: Sequence[Answered],
+    figures: Mapping[str, Any],
+    *,
+    name: str = "",
+) -> EvaluationRun:
+    """A run that is over, with a row for each question.
+
+    Questions are one conversation, so that intervals are over questions; a document is a category.
+    """
+    now = timezone.now()
+    run = EvaluationRun.objects.create(
+        project=project,
+        name=name[:200],
+        kind=KIND,
+        source=chosen.name[:MAX_NAME_CHARS],
+        data_hash=chosen.data_hash(),
+        plan=asdict(plan),
+        notes=list(chosen.notes),
+        circumstances=circumstances(),
+        status=EvaluationStatus.SUCCEEDED,
+        num_steps=len(answered),
+        num_done=len(answered),
+        completed_at=now,
+    )
+    scores = [to_score(run, chosen, one, number) for number, one in enumerate(answered)]
+    EvaluationScore.objects.bulk_create(scores, batch_size=500)
+    run.summary = summarise_scores(scores) | {KIND: dict(figures) | {"label": name}}
+    run.save(update_fields=["summary"])
+    return run
+
+
+def to_score(run: EvaluationRun, chosen: ChunkSet, answered: Answered, number: int) -> EvaluationScore:
+    question = answered.question
+    return EvaluationScore(
+        run=run,
+        variant=WHOLE,
+        number=number,
+        question_id=question.id[:MAX_NAME_CHARS],
+        conversation=chosen.name,
+        category=question.corpus[:100],
+        question=question.text,
+        metrics=answered.scores.as_dict(),
+        ranks=dict(answered.ranks),
+        num_hits=len(answered.retrieved),
+        latency_ms=answered.latency_ms,
+        tokens=sum(estimate_tokens(one.chunk.text) for one in answered.retrieved),
+        exact_tokens=sum(one.chunk.num_tokens for one in answered.retrieved),
+    )
+
+
+def circumstances() -> dict[str, Any]:
+    """What else the figures depend on."""
+    return {
+        "embedding_model": settings.ENV.embedding_model,
+        "llm_model": settings.ENV.llm_model or None,
+        "machine": f"{platform.machine()}, {platform.system()}",
+        "python": platform.python_version(),
+    }
+
+
+OnRun = Callable[[EvaluationRun], None]
+
+
+def measure_all(
+    project: Project,
+    chosen: ChunkSet,
+    candidates: Sequence[Candidate],
+    *,
+    models: Models,
+    embed: CachedEmbedder,
+    retrieve: int = DEFAULT_RETRIEVE,
+    retrieval: Retrieval = "vector",
+    tokenizer: str = "estimate",
+    skip_faulty: bool = False,
+    name: str = "",
+    on_run: OnRun = lambda _: None,
+    on_progress: OnProgress = lambda *_: None,
+) -> tuple[list[EvaluationRun], list[str]]:
+    """Runs in the order of the candidates, and notes on those that were skipped.
+
+    skip_faulty: a strategy that refuses (its models are not here) is skipped and noted. on_run: told of each run when
+    it is stored.
+    """
+    runs, notes = [], []
+    for candidate in candidates:
+        plan = ChunkPlan(candidate.strategy, candidate.options, retrieve, retrieval, tokenizer)
+        try:
+            run = measure(project, chosen, plan, models=models, embed=embed, name=name, on_progress=on_progress)
+        except InvalidInput as exc:
+            if not skip_faulty:
+                raise
+            notes.append(str(exc))
+            continue
+        runs.append(run)
+        on_run(run)
+    return runs, notes
