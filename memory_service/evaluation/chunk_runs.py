@@ -212,8 +212,10 @@ def measure(
     name: str = "",
     on_progress: OnProgress = lambda *_: None,
 ) -> EvaluationRun:
-    """One strategy, measured and stored. Raises InvalidInput, before anything is stored."""
-    plan = plan.checked()
+    """One strategy, measured and stored. Raises InvalidInput, before anything is stored.
+
+    plan: checked.
+    """
     candidate = Candidate(plan.strategy, plan.options)
     splits = split_all(chosen, candidate, models, on_progress)
     if not splits.placed:
@@ -340,8 +342,8 @@ def measure_all(
     it is stored.
     """
     runs, notes = [], []
-    for candidate in candidates:
-        plan = ChunkPlan(candidate.strategy, candidate.options, retrieve, retrieval, tokenizer)
+    plans = [ChunkPlan(one.strategy, one.options, retrieve, retrieval, tokenizer).checked() for one in candidates]
+    for plan in plans:
         try:
             run = measure(project, chosen, plan, models=models, embed=embed, name=name, on_progress=on_progress)
         except InvalidInput as exc:

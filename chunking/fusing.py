@@ -1,0 +1,154 @@
+"""Metadata into what is searched: prefixes before the text, weighted vectors of keywords, neighbours, and mixtures.
+
+Each of these can hurt: metadata may be wrong. So an enriched vector is never alone. `agreement` tells which chunks'
+metadata speak of their own chunk rather than of others, and `mix` keeps the rest at the vector of the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .enrichment import Metadata
+from .types import Chunk, Embed, Vectors
+
+MAX_TAG_CHARS = 50  # of a compacted tag
+MAX_CONTEXT_CHARS = 300
+MAX_QUESTION_CHARS = 150
+CONTENT_WEIGHT = 0.7  # w_c of the TF-IDF weighted vector; w_m is the rest
+TRUSTED_SHARE = 0.1  # of a document's chunks: metadata nearest to its own chunk among so many is trusted
+MIN_TRUSTED = 1
+NEIGHBOUR_WEIGHT = 0.15  # of each neighbour, beside the chunk's own 1
+
+_UNSAFE = re.compile(r"[\[\]{}<>|\\`]+")
+_LOW = re.compile(r"[^\w]+")
+
+
+# Prefixes
+
+
+def prefixed(text: str, metadata: Metadata) -> str:
+    """ "[Type: Table] [Context: ...] [Q: ...] " and the text. What is empty is left out.
+
+    The tags' values hold no brackets and no line breaks, so none can end its tag, begin another, or pass for the text.
+    """
+    tags = [("Type", compact(metadata.type)), ("Context", inline(_context(metadata), MAX_CONTEXT_CHARS))]
+    tags += [("Q", inline(question, MAX_QUESTION_CHARS)) for question in metadata.questions]
+    shown = "".join(f"[{name}: {value}] " for name, value in tags if value)
+    return f"{shown}{text}"
+
+
+def _context(metadata: Metadata) -> str:
+    return metadata.context or ", ".join(compact(term) for term, _ in metadata.keywords[:5])
+
+
+def headed(text: str, metadata: Metadata) -> str:
+    """The context (titles above the chunk, or a sentence that a model wrote) on a line of its own, then the text."""
+    context = inline(metadata.context, MAX_CONTEXT_CHARS)
+    return f"{context}\n\n{text}" if context else text
+
+
+def compact(value: str) -> str:
+    """A tag in CamelCase of letters and digits: "release notes" -> "ReleaseNotes". At most MAX_TAG_CHARS."""
+    parts = [part for part in _LOW.split(_clean(value)) if part]
+    return "".join(part[:1].upper() + part[1:] for part in parts)[:MAX_TAG_CHARS]
+
+
+def inline(value: str, max_chars: int) -> str:
+    """One line without brackets and control characters, cut at a word where there is one."""
+    line = " ".join(_UNSAFE.sub(" ", _clean(value)).split())
+    if len(line) <= max_chars:
+        return line
+    cut = line[:max_chars].rpartition(" ")[0] or line[:max_chars]
+    return cut.rstrip()
+
+
+def _clean(value: str) -> str:
+    """NFKC folds full-width brackets into ours; controls, format characters and lone surrogates become spaces."""
+    folded = unicodedata.normalize("NFKC", value)
+    return "".join(" " if unicodedata.category(char)[0] == "C" else char for char in folded)
+
+
+# Vectors
+
+
+def keyword_vectors(metadata: Sequence[Metadata], embed: Embed, *, like: Vectors) -> Vectors:
+    """(N, D) unit: sum of tfidf(t) e(t) over a chunk's keywords, normalised. Without keywords: its row of `like`.
+
+    like: (N, D), the vectors of the chunks' texts. Each keyword is embedded once.
+    """
+    vocabulary = {term: i for i, term in enumerate(dict.fromkeys(t for one in metadata for t, _ in one.keywords))}
+    if not vocabulary:
+        return like
+    vectors = embed(list(vocabulary))  # (V, D)
+    found = np.array(like, dtype=np.float32)
+    for i, one in enumerate(metadata):
+        if one.keywords:
+            weights = np.array([weight for _, weight in one.keywords], dtype=np.float32)
+            found[i] = weights @ vectors[[vocabulary[term] for term, _ in one.keywords]]
+    return unit(found)
+
+
+def neighbour_vectors(vectors: Vectors, *, weight: float = NEIGHBOUR_WEIGHT) -> Vectors:
+    """(N, D) unit: each chunk's vector with `weight` of the one before and the one after, in one document.
+
+    Raises ValueError where weight is not between 0 and 1.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight} must be between 0 and 1")
+    found = np.array(vectors, dtype=np.float32)
+    found[1:] += weight * vectors[:-1]
+    found[:-1] += weight * vectors[1:]
+    return unit(found)
+
+
+def agreement(content: Vectors, described: Vectors, *, share: float = TRUSTED_SHARE) -> NDArray[np.bool_]:
+    """(N,) whether a chunk's metadata speaks of this chunk: it is among the `share` of chunks nearest to it.
+
+    content: (N, D) of the texts of one document; described: (N, D) of the metadata alone. Metadata that was moved to
+    another chunk is nearer to the chunk that it came from, and to most of that one's like.
+    Raises ValueError where share is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share} must be between 0 and 1")
+    similarities = described @ content.T  # (N, N)
+    own = np.diagonal(similarities)[:, None]
+    ranks = (similarities > own).sum(axis=1)
+    trusted: NDArray[np.bool_] = ranks < max(MIN_TRUSTED, share * len(content))
+    return trusted
+
+
+def mix(
+    content: Vectors,
+    enriched: Vectors,
+    *,
+    content_weight: float = CONTENT_WEIGHT,
+    trusted: NDArray[np.bool_] | None = None,
+) -> Vectors:
+    """(N, D) unit: norm(w_c * content + (1 - w_c) * enriched); where the metadata is not trusted, the content's own.
+
+    Raises ValueError where the weight is not between 0 and 1.
+    """
+    if not 0 <= content_weight <= 1:
+        raise ValueError(f"content_weight={content_weight} must be between 0 and 1")
+    mixed = unit(content_weight * content + (1 - content_weight) * enriched)
+    return mixed if trusted is None else np.where(trusted[:, None], mixed, content)
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """(N, D) at length 1; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return scaled
+
+
+def described(metadata: Metadata, *, chunk: Chunk | None = None) -> str:
+    """The metadata alone as text, for `agreement`: what it says without the chunk."""
+    words = [term for term, _ in metadata.keywords]
+    context = metadata.context if chunk is None or metadata.context not in chunk.text else ""
+    parts = (context, metadata.summary, *metadata.questions, *metadata.entities, ", ".join(words))
+    return inline(". ".join(part for part in parts if part), 4 * MAX_CONTEXT_CHARS)
