@@ -22,7 +22,6 @@ from memory_service.errors import InvalidInput
 
 Retrieval = Literal["vector", "lexical", "hybrid"]
 RETRIEVALS: tuple[Retrieval, ...] = ("vector", "lexical", "hybrid")
-RRF_K = 60  # Cormack et al., SIGIR 2009
 EMBED_BATCH = 256  # texts between two lines of progress
 KEY_BYTES = 16  # of a text's hash
 
@@ -97,12 +96,17 @@ class ChunkIndex:
 
 
 def fuse(scores: Sequence[Floats]) -> Floats:
-    """Reciprocal rank fusion: no parameter but RRF_K. What scores 0 (no word in common) has no rank there."""
+    """The mean of the scores, each brought to 0..1 over the index for this question; scores that are all equal say 0.
+
+    A convex combination with equal weights, nothing fitted: on the five public corpora it found 0.03 more recall than
+    reciprocal rank fusion. Source: Bruch, Gai and Ingber, An Analysis of Fusion Functions for Hybrid Retrieval, ACM TOIS
+    2023.
+    """
     fused = np.zeros(len(scores[0]))
     for one in scores:
-        ranks = np.empty(len(one))
-        ranks[np.argsort(-one, kind="stable")] = np.arange(1, len(one) + 1)
-        fused += np.where(one != 0, 1 / (RRF_K + ranks), 0.0)
+        low, high = float(one.min()), float(one.max())
+        if high > low:
+            fused += (one - low) / (high - low) / len(scores)
     return fused
 
 

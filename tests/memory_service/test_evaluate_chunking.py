@@ -380,9 +380,10 @@ def test_it_refuses_a_cache_of_another_model(tmp_path: Path) -> None:
         CachedEmbedder(path, model="a")
 
 
-def test_it_fuses_by_rank_and_gives_no_rank_to_nothing() -> None:
-    fused = fuse([np.array([0.9, 0.8, 0.1]), np.array([0.0, 5.0, 0.0])])
-    assert fused.tolist() == pytest.approx([1 / 61, 1 / 62 + 1 / 61, 1 / 63])
+def test_it_fuses_scores_of_any_scale_with_equal_weights() -> None:
+    fused = fuse([np.array([0.9, 0.7, 0.1]), np.array([0.0, 40.0, 10.0])])
+    assert fused.tolist() == pytest.approx([0.5, 0.375 + 0.5, 0.125])
+    assert fuse([np.array([0.2, 0.4]), np.zeros(2)]).tolist() == pytest.approx([0.0, 0.5])  # no word in common
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
