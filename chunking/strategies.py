@@ -82,3 +82,58 @@ def split(
     except TypeError as exc:
         raise ValueError(f"strategy={strategy!r}: {exc}") from exc
     return function(*call.args, **call.kwargs)
+
+
+_OF_MODELS = (
+    Strategy(
+        "semantic",
+        "semantic:split_semantic",
+        "cuts where neighbouring sentences are least alike",
+        needs=("embed",),
+    ),
+    Strategy(
+        "cluster_semantic",
+        "cluster_semantic:split_cluster_semantic",
+        "the segmentation of the whole document that keeps alike pieces together best",
+        needs=("embed",),
+    ),
+    Strategy(
+        "segmentation",
+        "segmentation:split_segmentation",
+        "cuts where a trained model doubts that two sentences belong together (SAGE)",
+        needs=("embed",),
+    ),
+    Strategy(
+        "perplexity",
+        "perplexity:split_perplexity",
+        "a chunk ends with the sentence that a language model found easiest (Meta-Chunking)",
+        uses=("losses", "tokenize"),
+    ),
+    Strategy(
+        "margin",
+        "margin:split_margin",
+        "a language model is asked, sentence by sentence, whether to split or to keep (Meta-Chunking)",
+        needs=("choose",),
+    ),
+    Strategy(
+        "dynamic_merge",
+        "dynamic_merge:split_dynamic_merge",
+        "the chunks of another strategy (base) put together up to a length",
+        uses=("embed", "losses", "choose", "complete", "tokenize"),
+    ),
+    Strategy(
+        "intents",
+        "intents:split_intents",
+        "the segmentation that answers best what readers may ask (Intent-Driven Dynamic Chunking)",
+        needs=("embed",),
+        uses=("complete", "tokenize"),
+    ),
+    Strategy(
+        "qchunker",
+        "qchunker:split_qchunker",
+        "of the segmentations of other strategies, the one that ChunkScore picks (QChunker)",
+        needs=("embed",),
+        uses=("losses", "choose", "complete", "tokenize"),
+    ),
+)
+STRATEGIES.update({strategy.name: strategy for strategy in _OF_MODELS})
