@@ -1,31 +1,69 @@
 """Metadata into what is searched: prefixes before the text, weighted vectors of keywords, neighbours, and mixtures.
 
-Each of these can hurt: metadata may be wrong. So an enriched vector is never alone. `agreement` tells which chunks'
-metadata speak of their own chunk rather than of others, and `mix` keeps the rest at the vector of the text.
+Each of these can hurt: metadata may be wrong. So an enriched vector never stands alone: `mix` keeps the vector of the
+text in it, and `agreement` tells which chunks' metadata speak of their own chunk rather than of others.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .enrichment import Metadata
-from .types import Chunk, Embed, Vectors
+from .types import Embed, Vectors
 
 MAX_TAG_CHARS = 50  # of a compacted tag
 MAX_CONTEXT_CHARS = 300
 MAX_QUESTION_CHARS = 150
-CONTENT_WEIGHT = 0.7  # w_c of the TF-IDF weighted vector; w_m is the rest
+CONTENT_WEIGHT = 0.8  # w_c of the TF-IDF weighted vector; w_m is the rest
+PREFIXED_WEIGHT = 0.5  # of the text's vector where the other is of the text with its prefix
 TRUSTED_SHARE = 0.1  # of a document's chunks: metadata nearest to its own chunk among so many is trusted
-MIN_TRUSTED = 1
-NEIGHBOUR_WEIGHT = 0.15  # of each neighbour, beside the chunk's own 1
+NEIGHBOUR_WEIGHT = 0.2  # of each neighbour, beside the chunk's own 1
+
+Enrichment = Literal["none", "headers", "prefix", "tfidf", "neighbours"]
+ENRICHMENTS: tuple[Enrichment, ...] = get_args(Enrichment)
 
 _UNSAFE = re.compile(r"[\[\]{}<>|\\`]+")
 _LOW = re.compile(r"[^\w]+")
+
+
+# What is searched
+
+
+def enriched_texts(texts: Sequence[str], metadata: Sequence[Metadata], kind: Enrichment) -> list[str]:
+    """What stands for each chunk where words are searched, and what is embedded beside the text itself."""
+    change: dict[str, Callable[[str, Metadata], str]] = {"headers": headed, "prefix": prefixed}
+    if kind not in change:
+        return list(texts)
+    return [change[kind](text, one) for text, one in zip(texts, metadata, strict=True)]
+
+
+def enriched_vectors(
+    texts: Sequence[str], content: Vectors, metadata: Sequence[Metadata], kind: Enrichment, *, embed: Embed
+) -> Vectors:
+    """(N, D) unit: what stands for each chunk of one document where meaning is searched.
+
+    content: (N, D) of the texts. Raises ValueError for a kind that is not one of ENRICHMENTS.
+    """
+    if kind not in ENRICHMENTS:
+        raise ValueError(f"kind={kind!r} is not known: one of {', '.join(ENRICHMENTS)}")
+    if kind == "none" or not len(content):
+        return content
+    if kind == "neighbours":
+        return neighbour_vectors(content)
+    if kind == "headers":  # titles are of many chunks, so they cannot be told to be of this one
+        return mix(content, embed(enriched_texts(texts, metadata, kind)), content_weight=PREFIXED_WEIGHT)
+    trusted = agreement(content, embed([described(one) for one in metadata]))
+    if kind == "prefix":
+        enriched = embed(enriched_texts(texts, metadata, kind))
+        return mix(content, enriched, content_weight=PREFIXED_WEIGHT, trusted=trusted)
+    keywords = keyword_vectors(metadata, embed, like=content)
+    return mix(content, keywords, content_weight=CONTENT_WEIGHT, trusted=trusted)
 
 
 # Prefixes
@@ -118,7 +156,7 @@ def agreement(content: Vectors, described: Vectors, *, share: float = TRUSTED_SH
     similarities = described @ content.T  # (N, N)
     own = np.diagonal(similarities)[:, None]
     ranks = (similarities > own).sum(axis=1)
-    trusted: NDArray[np.bool_] = ranks < max(MIN_TRUSTED, share * len(content))
+    trusted: NDArray[np.bool_] = ranks < max(1, share * len(content))
     return trusted
 
 
@@ -146,9 +184,8 @@ def unit(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def described(metadata: Metadata, *, chunk: Chunk | None = None) -> str:
+def described(metadata: Metadata) -> str:
     """The metadata alone as text, for `agreement`: what it says without the chunk."""
     words = [term for term, _ in metadata.keywords]
-    context = metadata.context if chunk is None or metadata.context not in chunk.text else ""
-    parts = (context, metadata.summary, *metadata.questions, *metadata.entities, ", ".join(words))
+    parts = (metadata.context, metadata.summary, *metadata.questions, *metadata.entities, ", ".join(words))
     return inline(". ".join(part for part in parts if part), 4 * MAX_CONTEXT_CHARS)

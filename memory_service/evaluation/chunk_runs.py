@@ -9,23 +9,32 @@ from __future__ import annotations
 import inspect
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from chunking import metrics
+from chunking.enrichment import Metadata
+from chunking.fusing import ENRICHMENTS, Enrichment, enriched_texts, enriched_vectors
 from chunking.strategies import STRATEGIES, Models, split
 from chunking.types import Chunk, Span
+from memory_service.enriching import describe
 from memory_service.errors import InvalidInput
+from memory_service.extraction.types import Usage
+from memory_service.ledger import charged
 from memory_service.models import EvaluationRun, EvaluationScore, EvaluationStatus, Project
 from memory_service.models.conversation import MAX_NAME_CHARS
 
+from .asking import required_llm
 from .chunk_index import RETRIEVALS, CachedEmbedder, ChunkIndex, OnProgress, Placed, Retrieval, by_corpus
 from .chunk_sets import ChunkQuestion, ChunkSet
 from .metrics import estimate_tokens
@@ -35,6 +44,7 @@ KIND = "chunking"
 MAX_RETRIEVED = 1000
 AS_MANY_AS_TOUCH = -1  # retrieve as many chunks as overlap the references, at most metrics.MAX_TOUCHING
 DEFAULT_RETRIEVE = 5  # the source's
+DESCRIBERS = ("local", "llm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +62,29 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:
-    """What a run does. retrieve: chunks a question, or AS_MANY_AS_TOUCH. tokenizer: by which chunks are sized."""
+    """What a run does. retrieve: chunks a question, or AS_MANY_AS_TOUCH. tokenizer: by which chunks are sized.
+
+    enrich: what stands for a chunk beside its text (chunking.fusing). metadata: who describes it, one of DESCRIBERS.
+    shuffle: a seed, to give each chunk the metadata of another of its document: how much wrong metadata costs.
+    """
 
     strategy: str
     options: Mapping[str, Any]
     retrieve: int = DEFAULT_RETRIEVE
     retrieval: Retrieval = "vector"
     tokenizer: str = "estimate"
+    enrich: Enrichment = "none"
+    metadata: str = "local"
+    shuffle: int | None = None
+
+    @property
+    def label(self) -> str:
+        parts = [Candidate(self.strategy, self.options).label]
+        if self.enrich != "none":
+            parts.append(f"+ {self.enrich}{' by llm' if self.metadata == 'llm' else ''}")
+        if self.shuffle is not None:
+            parts.append("shuffled")
+        return " ".join(parts)
 
     def checked(self) -> ChunkPlan:
         """Raises InvalidInput for what cannot be done."""
@@ -69,6 +95,12 @@ class ChunkPlan:
             )
         if self.retrieval not in RETRIEVALS:
             raise InvalidInput(f"retrieval={self.retrieval!r} is not known: one of {', '.join(RETRIEVALS)}")
+        if self.enrich not in ENRICHMENTS:
+            raise InvalidInput(f"enrich={self.enrich!r} is not known: one of {', '.join(ENRICHMENTS)}")
+        if self.metadata not in DESCRIBERS:
+            raise InvalidInput(f"metadata={self.metadata!r} is not known: one of {', '.join(DESCRIBERS)}")
+        if self.metadata == "llm":
+            required_llm("metadata=llm")
         return self
 
 
@@ -220,20 +252,87 @@ def measure(
     splits = split_all(chosen, candidate, models, on_progress)
     if not splits.placed:
         raise InvalidInput(f"{candidate.label} made no chunk")
-    texts = [one.chunk.text for one in splits.placed]
-    started = time.perf_counter()
-    vectors = embed.embed(texts, lambda done, total: on_progress(f"{candidate.label}: embed", done, total))
-    embed_s = time.perf_counter() - started
-    answered = ask_all(
-        chosen,
-        ChunkIndex(splits.placed, vectors, texts),
-        embed,
-        plan,
-        lambda step, done, total: on_progress(f"{candidate.label}: {step}", done, total),
-    )
+
+    def told(step: str, done: int, total: int) -> None:
+        on_progress(f"{plan.label}: {step}", done, total)
+
+    with charged(project):
+        indexed = make_index(chosen, splits.placed, plan, embed, told)
+    answered = ask_all(chosen, indexed.index, embed, plan, told)
     embed.save()
-    figures = chunk_figures(splits.placed) | {"split_s": round(splits.seconds, 3), "embed_s": round(embed_s, 3)}
-    return store(project, chosen, plan, answered, figures, name=name or candidate.label)
+    seconds = {"split_s": splits.seconds, "embed_s": indexed.embed_s, "enrich_s": indexed.enrich_s}
+    figures = chunk_figures(splits.placed) | {name: round(value, 3) for name, value in seconds.items()}
+    if indexed.usage:
+        figures["llm"] = told_usage(indexed.usage)
+    return store(project, chosen, plan, answered, figures, name=name or plan.label, notes=indexed.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An index, and what it took to make it."""
+
+    index: ChunkIndex
+    embed_s: float
+    enrich_s: float
+    usage: Sequence[Usage] = ()
+    notes: Sequence[str] = ()
+
+
+def make_index(
+    chosen: ChunkSet, placed: Sequence[Placed], plan: ChunkPlan, embed: CachedEmbedder, on_progress: OnProgress
+) -> Indexed:
+    """One index over the chunks of all documents, enriched document by document."""
+    texts = [one.chunk.text for one in placed]
+    started = time.perf_counter()
+    vectors = embed.embed(texts, lambda done, total: on_progress("embed", done, total))
+    embed_s = time.perf_counter() - started
+    if plan.enrich == "none":
+        return Indexed(ChunkIndex(placed, vectors, texts), embed_s, 0.0)
+    started = time.perf_counter()
+    usage: list[Usage] = []
+    notes: list[str] = []
+    searched, mixed, first = [], [], 0
+    for name, chunks in by_corpus(placed).items():  # in the order of `placed`
+        of_corpus = slice(first, first + len(chunks))
+        first += len(chunks)
+        found = describe(
+            chunks,
+            chosen.corpora[name],
+            title=title_of(name),
+            llm=required_llm("metadata=llm") if plan.metadata == "llm" else None,
+            on_progress=partial(on_progress, f"describe {name}"),
+        )
+        usage += found.usage
+        notes += [f"{name}: {note}" for note in found.notes]
+        metadata = shuffled(found.metadata, plan.shuffle)
+        searched += enriched_texts(texts[of_corpus], metadata, plan.enrich)
+        mixed.append(enriched_vectors(texts[of_corpus], vectors[of_corpus], metadata, plan.enrich, embed=embed))
+        on_progress("enrich", first, len(placed))
+    enrich_s = time.perf_counter() - started
+    return Indexed(ChunkIndex(placed, np.concatenate(mixed), searched), embed_s, enrich_s, usage, notes)
+
+
+def title_of(corpus: str) -> str:
+    """A file's name as words."""
+    return " ".join(corpus.replace("_", " ").replace("-", " ").split())
+
+
+def shuffled(metadata: Sequence[Metadata], seed: int | None) -> list[Metadata]:
+    moved = list(metadata)
+    if seed is not None:
+        random.Random(seed).shuffle(moved)
+    return moved
+
+
+def told_usage(usage: Sequence[Usage]) -> dict[str, Any]:
+    """cost_usd: None where the price of a request is not known."""
+    costs = [one.cost_usd for one in usage]
+    return {
+        "num_requests": len(usage),
+        "prompt_tokens": sum(one.prompt_tokens for one in usage),
+        "completion_tokens": sum(one.completion_tokens for one in usage),
+        "cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
+    }
 
 
 def chunk_figures(placed: Sequence[Placed]) -> dict[str, Any]:
@@ -262,6 +361,7 @@ def store(
     figures: Mapping[str, Any],
     *,
     name: str = "",
+    notes: Sequence[str] = (),
 ) -> EvaluationRun:
     """A run that is over, with a row for each question.
 
@@ -275,7 +375,7 @@ def store(
         source=chosen.name[:MAX_NAME_CHARS],
         data_hash=chosen.data_hash(),
         plan=asdict(plan),
-        notes=list(chosen.notes),
+        notes=[*chosen.notes, *notes],
         circumstances=circumstances(),
         status=EvaluationStatus.SUCCEEDED,
         num_steps=len(answered),
@@ -325,24 +425,27 @@ def measure_all(
     project: Project,
     chosen: ChunkSet,
     candidates: Sequence[Candidate],
+    like: ChunkPlan,
     *,
     models: Models,
     embed: CachedEmbedder,
-    retrieve: int = DEFAULT_RETRIEVE,
-    retrieval: Retrieval = "vector",
-    tokenizer: str = "estimate",
+    enrichments: Sequence[Enrichment] = ("none",),
     skip_faulty: bool = False,
     name: str = "",
     on_run: OnRun = lambda _: None,
     on_progress: OnProgress = lambda *_: None,
 ) -> tuple[list[EvaluationRun], list[str]]:
-    """Runs in the order of the candidates, and notes on those that were skipped.
+    """A run for each candidate and enrichment, in their order, and notes on those that were skipped.
 
-    skip_faulty: a strategy that refuses (its models are not here) is skipped and noted. on_run: told of each run when
-    it is stored.
+    like: what else their plans are. skip_faulty: a strategy that refuses (its models are not here) is skipped and
+    noted. on_run: told of each run when it is stored.
     """
     runs, notes = [], []
-    plans = [ChunkPlan(one.strategy, one.options, retrieve, retrieval, tokenizer).checked() for one in candidates]
+    plans = [
+        replace(like, strategy=one.strategy, options=one.options, enrich=enrich).checked()
+        for one in candidates
+        for enrich in dict.fromkeys(enrichments)
+    ]
     for plan in plans:
         try:
             run = measure(project, chosen, plan, models=models, embed=embed, name=name, on_progress=on_progress)

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandParser, OutputWrapper
 
+from chunking.fusing import ENRICHMENTS
 from chunking.strategies import Models
 from memory_service.errors import InvalidInput
 from memory_service.evaluation import chunk_report, chunk_runs, chunk_sets, comparing
@@ -33,6 +34,11 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--retrieval", default="vector", choices=RETRIEVALS)
     parser.add_argument("--tokenizer", default="estimate", choices=TOKENIZERS, help="by which chunks are sized")
+    parser.add_argument(
+        "--enrich", default="none", metavar="A,B", help=f"what stands beside a chunk's text: {', '.join(ENRICHMENTS)}"
+    )
+    parser.add_argument("--metadata", default="local", choices=chunk_runs.DESCRIBERS, help="who describes the chunks")
+    parser.add_argument("--shuffle", type=int, metavar="SEED", help="give each chunk the metadata of another")
     parser.add_argument("--cache", type=Path, metavar="FILE.npz", help="keep vectors there, for the next run")
     parser.add_argument("--by-corpus", action="store_true", help="also a table by document")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="recall against IoU; .svg and .pdf too")
@@ -57,11 +63,10 @@ def measure(project: Project, options: dict[str, Any], out: OutputWrapper, on_pr
         project,
         chosen,
         candidates,
+        _plan(options),
         models=Models(embed=embed, tokenize=tokenize_by(options["tokenizer"])),
         embed=embed,
-        retrieve=options["retrieve"],
-        retrieval=options["retrieval"],
-        tokenizer=options["tokenizer"],
+        enrichments=options["enrich"].split(","),
         skip_faulty=options["strategies"] is None,
         name=options["name"],
         on_run=lambda run: out.write(f"run {run.public_id}: {chunk_report.label(run)}"),
@@ -74,6 +79,19 @@ def measure(project: Project, options: dict[str, Any], out: OutputWrapper, on_pr
         chunk_report.plot(runs, options["plot"])
     if runs and options["json"]:
         write(runs, options["json"])
+
+
+def _plan(options: dict[str, Any]) -> chunk_runs.ChunkPlan:
+    """All but the strategy, its options and the enrichment."""
+    return chunk_runs.ChunkPlan(
+        "",
+        {},
+        retrieve=options["retrieve"],
+        retrieval=options["retrieval"],
+        tokenizer=options["tokenizer"],
+        metadata=options["metadata"],
+        shuffle=options["shuffle"],
+    )
 
 
 def _read(options: dict[str, Any]) -> chunk_sets.ChunkSet:
