@@ -14,20 +14,23 @@ from .segments import Scores, best_segments
 from .tokens import Tokenize, tokenized
 from .types import Chunk, Embed, Vectors
 
+PIECE_TOKENS = 50  # Chroma's
+
 
 def split_cluster_semantic(
     text: str,
     *,
     embed: Embed,
     tokenize: Tokenize | None = None,
-    piece_tokens: int = 50,
+    piece_tokens: int | None = None,
     max_tokens: int = 300,
 ) -> list[Chunk]:
-    """piece_tokens: of the small pieces, which are not cut further. O(N L) for N pieces, L of them in a chunk."""
+    """piece_tokens: of the small pieces; None is 50. O(N L) for N pieces, L of them in a chunk."""
     _, max_tokens = check_sizes(0, max_tokens)
-    check_int("piece_tokens", piece_tokens, low=1, high=max_tokens)
+    size = min(PIECE_TOKENS, max_tokens) if piece_tokens is None else piece_tokens
+    check_int("piece_tokens", size, low=1, high=max_tokens)
     document = tokenized(text, tokenize)
-    pieces = small_pieces(document, piece_tokens)
+    pieces = small_pieces(document, size)
     if len(pieces) < 2:
         return document.chunks(pieces)
     counts = document.count_spans(pieces)

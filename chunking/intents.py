@@ -26,6 +26,7 @@ from .types import Chunk, Embed, Span, Vectors
 Complete = Callable[[str], str]
 
 OBJECTIVES = ("plain", "length_weighted")
+BETAS = {"plain": 1.0, "length_weighted": 0.05}
 LAMBDA = 0.0005  # the paper's, after its tuning; of R's scale
 SAME_INTENT = 0.85  # cosine; the paper's
 MAX_INTENTS, MAX_INTENT_CHARS = 60, 300
@@ -48,20 +49,21 @@ def split_intents(
     intents: Sequence[str] | None = None,
     objective: str = "plain",
     length_penalty: float = LAMBDA,
-    beta: float = 1.0,
+    beta: float | None = None,
     min_sentences: int = 2,
     max_sentences: int = 12,
     max_tokens: int = 300,
 ) -> list[Chunk]:
     """intents: questions that are known; without them they are asked of the language model, or made of the text.
 
-    beta: what a boundary costs, in units of the mean of the term that is summed over all chunks that are allowed.
+    beta: what a boundary costs, in units of the mean of the term that is summed, over all chunks of an allowed number
+    of sentences; None is 1, and 0.05 where length_weighted.
     Without any intent the sentences are put together up to max_tokens.
     """
     _, max_tokens = check_sizes(0, max_tokens)
     check_one_of("objective", objective, OBJECTIVES)
     penalty = check_float("length_penalty", length_penalty, low=0.0, high=1e6)
-    cost = check_float("beta", beta, low=0.0, high=1e6)
+    cost = BETAS[objective] if beta is None else check_float("beta", beta, low=0.0, high=1e6)
     check_int("max_sentences", max_sentences, low=1, high=1000)
     check_int("min_sentences", min_sentences, low=1, high=max_sentences)
     given = None if intents is None else check_intents(intents)
@@ -200,7 +202,10 @@ def local_intents(text: str, pieces: Sequence[Span]) -> list[str]:
 
 
 def key_phrases(part: str, everywhere: Counter[str]) -> list[str]:
-    """Runs of up to three content words, best first: by how often they come in the part and how seldom elsewhere."""
+    """Up to three content words in a row, best first: by how often they come in the part and how seldom elsewhere.
+
+    Of phrases that share a word only the best is kept.
+    """
     counts: Counter[str] = Counter()
     for line in re.split(r"[^\w\s'’-]|\n", part):
         run: list[str] = []
@@ -208,8 +213,7 @@ def key_phrases(part: str, everywhere: Counter[str]) -> list[str]:
             if word and word.casefold() not in _STOP and len(word) > 2:
                 run.append(word.casefold())
                 continue
-            if 0 < len(run) <= 3:
-                counts[" ".join(run)] += 1
+            counts.update(" ".join(run[i:j]) for i in range(len(run)) for j in range(i + 1, min(i + 3, len(run)) + 1))
             run = []
 
     def worth(phrase: str) -> float:
@@ -217,4 +221,10 @@ def key_phrases(part: str, everywhere: Counter[str]) -> list[str]:
         rarity = sum(1.0 / (1.0 + everywhere[word] - counts[phrase]) for word in words) / len(words)
         return float(counts[phrase] * (len(words) ** 0.5) * (0.1 + rarity))
 
-    return sorted(counts, key=lambda phrase: (-worth(phrase), phrase))
+    kept: list[str] = []
+    used: set[str] = set()
+    for phrase in sorted(counts, key=lambda phrase: (-worth(phrase), phrase)):
+        if used.isdisjoint(phrase.split()):
+            kept.append(phrase)
+            used.update(phrase.split())
+    return kept

@@ -12,6 +12,7 @@ from .sentences import sentence_spans
 from .tokens import TokenizedText
 from .types import Span
 
+MIN_TOKENS = 40  # two sentences, about: where nothing else is said
 MAX_SIZE = 1_000_000  # of any number of tokens or sentences that an option may name
 
 
@@ -110,8 +111,10 @@ def check_flag(name: str, value: object) -> bool:
 
 
 def check_sizes(min_tokens: object, max_tokens: object) -> tuple[int, int]:
-    """Raises ValueError unless 0 <= min_tokens <= max_tokens and max_tokens >= 1."""
+    """Of min_tokens None is 40, or a quarter of max_tokens. Raises ValueError unless 0 <= min_tokens <= max_tokens."""
     largest = check_int("max_tokens", max_tokens, low=1)
+    if min_tokens is None:
+        return min(MIN_TOKENS, largest // 4), largest
     smallest = check_int("min_tokens", min_tokens, low=0)
     if smallest > largest:
         raise ValueError(f"min_tokens={smallest} must not be more than max_tokens={largest}")

@@ -108,7 +108,7 @@ def split_segmentation(
     tokenize: Tokenize | None = None,
     threshold: float | None = None,
     method: str = "threshold",
-    min_tokens: int = 40,
+    min_tokens: int | None = None,
     max_tokens: int = 300,
     model: SegmentationModel | None = None,
 ) -> list[Chunk]:
@@ -118,7 +118,7 @@ def split_segmentation(
     right; "log_odds" chooses, under the same bounds of size, the cuts whose log odds of being right, against the
     threshold, sum to the most. model: None takes the bundled one.
     """
-    min_tokens, max_tokens = check_sizes(min_tokens, max_tokens)
+    least, max_tokens = check_sizes(min_tokens, max_tokens)
     method = check_one_of("method", method, METHODS)
     if model is not None and not isinstance(model, SegmentationModel):
         raise ValueError(f"model={model!r} must be a SegmentationModel")
@@ -127,7 +127,7 @@ def split_segmentation(
     pieces = sentence_pieces(document, max_tokens)
     scores = pair_scores(texts(document, pieces), embed, model or bundled_model())
     counts = document.count_spans(pieces).tolist()
-    edges = cut(counts, scores, cut_below, method=method, min_tokens=min_tokens, max_tokens=max_tokens)
+    edges = cut(counts, scores, cut_below, method=method, min_tokens=least, max_tokens=max_tokens)
     return document.chunks(join(pieces, edges))
 
 

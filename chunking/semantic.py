@@ -26,7 +26,7 @@ def split_semantic(
     buffer: int = 2,
     breakpoint: str = "percentile",
     amount: float | None = None,
-    min_tokens: int = 40,
+    min_tokens: int | None = None,
     max_tokens: int = 300,
 ) -> list[Chunk]:
     """buffer: sentences on each side of a place that are compared.
@@ -36,7 +36,7 @@ def split_semantic(
     before and after, is above this percentile of all rises (90). Under max_tokens and min_tokens the breakpoints, and
     where they are too few other places, are chosen by how far they exceed.
     """
-    min_tokens, max_tokens = check_sizes(min_tokens, max_tokens)
+    least, max_tokens = check_sizes(min_tokens, max_tokens)
     check_int("buffer", buffer, low=1, high=100)
     kind = check_one_of("breakpoint", breakpoint, BREAKPOINTS)
     high = 20.0 if kind == "standard_deviation" else 100.0
@@ -47,7 +47,7 @@ def split_semantic(
         return document.chunks(pieces)
     distances = neighbour_distances(embed(texts(document, pieces)), buffer)
     counts = document.count_spans(pieces).tolist()
-    edges = best_cuts(counts, excess(distances, kind, limit), min_tokens=min_tokens, max_tokens=max_tokens)
+    edges = best_cuts(counts, excess(distances, kind, limit), min_tokens=least, max_tokens=max_tokens)
     return document.chunks(join(pieces, edges))
 
 

@@ -55,6 +55,8 @@ class Environment(BaseSettings):
     rerank_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     rerank_candidates: int = Field(default=50, ge=1, le=1_000)
 
+    chunking_lm: str = ""
+
     llm_model: str = ""
     llm_api_base: str = ""
     llm_api_key: str = ""

@@ -50,7 +50,7 @@ def embedder() -> Embedder:
 
 def _load(name: str) -> Embedder:
     folder = bundled_folder() if name == BUNDLED_MODEL else None
-    if folder and not settings.ENV.rerank_model:  # which may be the name of one on a hub
+    if folder and not (settings.ENV.rerank_model or settings.ENV.chunking_lm):  # which may be names on a hub
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from accel.embedder import Embedder
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -32,6 +33,7 @@ from memory_service.extraction.types import Usage
 CHARS_PER_TOKEN = 4  # English prose under GPT-like tokenisers; used only where the provider counts nothing
 FRESH_TEMPERATURE = 0.3  # a second try at temperature 0 would only say the same again
 MAX_SHOWN_CHARS = 8_000  # of a faulty answer, when the model is asked to mend it
+MAX_TOP_LOGPROBS = 20  # OpenAI's bound
 REQUEST_AT_FAULT = {400, 413, 422}  # and not our configuration
 TRANSIENT_STATUSES = {408, 409, 425, 429}  # and all from 500 up
 _DECODER = json.JSONDecoder(strict=False)  # line breaks inside strings are a slip, not a fault
@@ -533,6 +535,57 @@ def _provider_error() -> type[Exception]:
     import openai
 
     return openai.OpenAIError
+
+
+def next_token_probabilities(config: LLMConfig, messages: Sequence[Message], *, purpose: str) -> dict[str, float]:
+    """The most probable first tokens of an answer, as the provider tells them, and how probable each is.
+
+    Raises as complete does, and LLMRejected where the provider tells no log-probabilities.
+    """
+    asked = _request(config, messages, 1) | {"logprobs": True, "top_logprobs": MAX_TOP_LOGPROBS}
+    response = _metered(config, purpose, lambda: _litellm().completion(**asked), messages)
+    told = getattr(response.choices[0], "logprobs", None)
+    first = (getattr(told, "content", None) or [None])[0]
+    if first is None or not getattr(first, "top_logprobs", None):
+        raise LLMRejected(f"{config.model} for {purpose}: no log-probabilities were told")
+    return {top.token: math.exp(min(0.0, top.logprob)) for top in first.top_logprobs}
+
+
+def prompt_log_probabilities(config: LLMConfig, text: str, *, purpose: str) -> tuple[list[int], list[float | None]]:
+    """Where the tokens of a text start and their log-probabilities, from a server that echoes its prompt.
+
+    OpenAI's older completions do it (`echo`), as vLLM serves them; the first token may have None. Raises as
+    complete does, and LLMRejected where the answer has no log-probabilities.
+    """
+    asked = _request(config, [], 1) | {
+        "model": f"text-completion-openai/{config.model.partition('/')[2] or config.model}"
+    }
+    del asked["messages"]
+    asked |= {"prompt": text, "echo": True, "logprobs": 1}
+    said = [{"role": "user", "content": text}]
+    response = _metered(config, purpose, lambda: _litellm().text_completion(**asked), said)
+    told = getattr(response.choices[0], "logprobs", None)
+    told = told if isinstance(told, Mapping) else getattr(told, "__dict__", {})
+    starts, logs = told.get("text_offset"), told.get("token_logprobs")
+    if not starts or not logs or len(starts) != len(logs):
+        raise LLMRejected(f"{config.model} for {purpose}: the server does not echo its prompt with log-probabilities")
+    inside = [number for number, start in enumerate(starts) if start < len(text)]
+    return [int(starts[i]) for i in inside], [None if logs[i] is None else float(logs[i]) for i in inside]
+
+
+def _metered(config: LLMConfig, purpose: str, ask: Callable[[], Any], messages: Sequence[Message]) -> Any:
+    """The response to one paid request that is no ordinary completion."""
+    meter = _check_meter(config, purpose)
+    started = time.perf_counter()
+    try:
+        response = ask()
+    except _provider_error() as exc:
+        raise _our_error(exc, config, purpose) from exc
+    if not response.choices:
+        raise LLMUnavailable(f"{config.model} for {purpose}: the response holds no answer (choices is empty)")
+    if meter:
+        meter.note(_usage(config, purpose, messages, "", getattr(response, "usage", None), started))
+    return response
 
 
 @functools.cache

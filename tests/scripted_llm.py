@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if self.path.endswith("/chat/completions"):
+        if self.path.endswith("/completions"):  # of chats, or of a text, which are answered by a Body
             self._complete(request)
         elif self.path.endswith("/embeddings"):
             self._embed(request)
