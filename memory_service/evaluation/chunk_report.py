@@ -17,11 +17,13 @@ PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 def strategies_table(runs: Sequence[EvaluationRun]) -> str:
     """A row for each run: what it made of the documents, then the means with their 95 % intervals."""
-    titles = ["strategy", "chunks", "mean tokens", "mean chars", *METRICS.values(), "split s"]
-    return table(titles, [_row(run) for run in runs])
+    titles = ["strategy", "chunks", "mean tokens", "mean chars", *METRICS.values()]
+    scored = any("chunk_score" in run.summary[run.kind] for run in runs)
+    more = ["ChunkScore (LI, SD)"] if scored else []
+    return table([*titles, *more, "split s"], [_row(run, scored=scored) for run in runs])
 
 
-def _row(run: EvaluationRun) -> list[str]:
+def _row(run: EvaluationRun, *, scored: bool) -> list[str]:
     figures, whole = run.summary[run.kind], run.summary["metrics"]["all"]
     return [
         label(run),
@@ -29,8 +31,16 @@ def _row(run: EvaluationRun) -> list[str]:
         f"{figures['mean_tokens']:.0f}",
         f"{figures['mean_chars']:.0f}",
         *(_with_interval(whole[name]) for name in METRICS),
+        *([_chunk_score(figures.get("chunk_score"))] if scored else []),
         f"{figures['split_s']:.2f}",
     ]
+
+
+def _chunk_score(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    independence = "-" if found["independence"] is None else f"{found['independence']:.3f}"
+    return f"{found['score']:.3f} ({independence}, {found['dispersion']:.3f})"
 
 
 def corpora_table(runs: Sequence[EvaluationRun]) -> str:

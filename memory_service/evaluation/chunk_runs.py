@@ -23,21 +23,26 @@ from django.db import transaction
 from django.utils import timezone
 
 from chunking import metrics
+from chunking.chunk_score import chunk_score
 from chunking.enrichment import Metadata
 from chunking.fusing import ENRICHMENTS, Enrichment, enriched_texts, enriched_vectors
+from chunking.ngram import NGramModel
 from chunking.strategies import STRATEGIES, Models, split
 from chunking.types import Chunk, Span
+from memory_service import language_models
 from memory_service.enriching import describe
 from memory_service.errors import InvalidInput
 from memory_service.extraction.types import Usage
 from memory_service.ledger import charged
+from memory_service.llm import LLMConfig, complete
 from memory_service.models import EvaluationRun, EvaluationScore, EvaluationStatus, Project
 from memory_service.models.conversation import MAX_NAME_CHARS
+from memory_service.project_llm import llm_config
 
 from .asking import required_llm
-from .chunk_index import RETRIEVALS, CachedEmbedder, ChunkIndex, OnProgress, Placed, Retrieval, by_corpus
+from .chunk_index import RETRIEVALS, CachedEmbedder, ChunkIndex, OnProgress, Placed, Retrieval, by_corpus, tokenize_by
 from .chunk_sets import ChunkQuestion, ChunkSet
-from .metrics import estimate_tokens
+from .metrics import DIGITS, estimate_tokens
 from .runner import WHOLE, summarise_scores
 
 KIND = "chunking"
@@ -66,6 +71,7 @@ class ChunkPlan:
 
     enrich: what stands for a chunk beside its text (chunking.fusing). metadata: who describes it, one of DESCRIBERS.
     shuffle: a seed, to give each chunk the metadata of another of its document: how much wrong metadata costs.
+    chunk_score: also ChunkScore, which asks no questions.
     """
 
     strategy: str
@@ -76,6 +82,7 @@ class ChunkPlan:
     enrich: Enrichment = "none"
     metadata: str = "local"
     shuffle: int | None = None
+    chunk_score: bool = False
 
     @property
     def label(self) -> str:
@@ -249,7 +256,8 @@ def measure(
     plan: checked.
     """
     candidate = Candidate(plan.strategy, plan.options)
-    splits = split_all(chosen, candidate, models, on_progress)
+    with charged(project):
+        splits = split_all(chosen, candidate, models, on_progress)
     if not splits.placed:
         raise InvalidInput(f"{candidate.label} made no chunk")
 
@@ -262,6 +270,8 @@ def measure(
     embed.save()
     seconds = {"split_s": splits.seconds, "embed_s": indexed.embed_s, "enrich_s": indexed.enrich_s}
     figures = chunk_figures(splits.placed) | {name: round(value, 3) for name, value in seconds.items()}
+    if plan.chunk_score:
+        figures["chunk_score"] = score_chunks(splits.placed, models, embed, told)
     if indexed.usage:
         figures["llm"] = told_usage(indexed.usage)
     return store(project, chosen, plan, answered, figures, name=name or plan.label, notes=indexed.notes)
@@ -347,6 +357,47 @@ def chunk_figures(placed: Sequence[Placed]) -> dict[str, Any]:
 
     grouped = by_corpus(placed)
     return told([one.chunk for one in placed]) | {"by_corpus": {name: told(found) for name, found in grouped.items()}}
+
+
+def score_chunks(
+    placed: Sequence[Placed], models: Models, embed: CachedEmbedder, on_progress: OnProgress
+) -> dict[str, Any]:
+    """ChunkScore and its two terms: the mean over documents by their chunks, and of each document.
+
+    By the configured language model, else by a model of the document's own words (chunking.ngram).
+    """
+    grouped = by_corpus(placed)
+    by_document: dict[str, dict[str, float | None]] = {}
+    for number, (name, chunks) in enumerate(grouped.items(), start=1):
+        found = chunk_score([chunk.text for chunk in chunks], embed=embed, losses=models.losses or NGramModel())
+        by_document[name] = {
+            "score": round(found.score, DIGITS),
+            "independence": None if found.logical_independence is None else round(found.logical_independence, DIGITS),
+            "dispersion": round(found.semantic_dispersion, DIGITS),
+        }
+        on_progress("ChunkScore", number, len(grouped))
+    told: dict[str, Any] = {"by_corpus": by_document, "losses": "configured" if models.losses else "n-gram"}
+    for term in ("score", "independence", "dispersion"):
+        pairs = [(value, len(grouped[name])) for name, one in by_document.items() if (value := one[term]) is not None]
+        total = sum(weight for _, weight in pairs)
+        told[term] = round(sum(value * weight for value, weight in pairs) / total, DIGITS) if total else None
+    return told
+
+
+def service_models(embed: CachedEmbedder, tokenizer: str) -> Models:
+    """What strategies may ask for, as this service has it configured."""
+    config = llm_config()
+    return Models(
+        embed=embed,
+        tokenize=tokenize_by(tokenizer),
+        losses=language_models.losses(),
+        choose=language_models.choose(),
+        complete=partial(_complete, config) if config else None,
+    )
+
+
+def _complete(config: LLMConfig, prompt: str) -> str:
+    return complete(config, [{"role": "user", "content": prompt}], purpose=language_models.PURPOSE).text
 
 
 # Storing

@@ -10,10 +10,9 @@ from django.conf import settings
 from django.core.management.base import CommandParser, OutputWrapper
 
 from chunking.fusing import ENRICHMENTS
-from chunking.strategies import Models
 from memory_service.errors import InvalidInput
 from memory_service.evaluation import chunk_report, chunk_runs, chunk_sets, comparing
-from memory_service.evaluation.chunk_index import RETRIEVALS, TOKENIZERS, CachedEmbedder, OnProgress, tokenize_by
+from memory_service.evaluation.chunk_index import RETRIEVALS, TOKENIZERS, CachedEmbedder, OnProgress
 from memory_service.models import EvaluationRun, Project
 
 
@@ -39,6 +38,7 @@ def add_arguments(parser: CommandParser) -> None:
     )
     parser.add_argument("--metadata", default="local", choices=chunk_runs.DESCRIBERS, help="who describes the chunks")
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="give each chunk the metadata of another")
+    parser.add_argument("--chunk-score", action="store_true", help="also ChunkScore, which asks no questions")
     parser.add_argument("--cache", type=Path, metavar="FILE.npz", help="keep vectors there, for the next run")
     parser.add_argument("--by-corpus", action="store_true", help="also a table by document")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="recall against IoU; .svg and .pdf too")
@@ -64,7 +64,7 @@ def measure(project: Project, options: dict[str, Any], out: OutputWrapper, on_pr
         chosen,
         candidates,
         _plan(options),
-        models=Models(embed=embed, tokenize=tokenize_by(options["tokenizer"])),
+        models=chunk_runs.service_models(embed, options["tokenizer"]),
         embed=embed,
         enrichments=options["enrich"].split(","),
         skip_faulty=options["strategies"] is None,
@@ -91,6 +91,7 @@ def _plan(options: dict[str, Any]) -> chunk_runs.ChunkPlan:
         tokenizer=options["tokenizer"],
         metadata=options["metadata"],
         shuffle=options["shuffle"],
+        chunk_score=options["chunk_score"],
     )
 
 

@@ -237,6 +237,20 @@ def test_it_writes_several_runs_and_a_picture(owner: Project, folder: Path, tmp_
 
 
 @pytest.mark.django_db
+def test_it_tells_chunk_score_where_it_is_asked_to(owner: Project, folder: Path) -> None:
+    out, [each, whole] = run(folder, "--strategies", "each,whole", "--chunk-score")
+    assert "| ChunkScore (LI, SD) |" in out
+    told = each.summary["chunking"]["chunk_score"]
+    assert told["losses"] == "n-gram"
+    assert set(told["by_corpus"]) == {"harbour", "bakery"}
+    for term in ("score", "dispersion"):
+        terms = [one[term] for one in told["by_corpus"].values()]
+        assert min(terms) <= told[term] <= max(terms)
+    assert whole.summary["chunking"]["chunk_score"]["independence"] is None  # a single chunk has no neighbour
+    assert "(-, " in out
+
+
+@pytest.mark.django_db
 def test_it_keeps_vectors_in_a_file_and_does_not_make_them_again(
     owner: Project, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
