@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .enrichment import Metadata
-from .types import Embed, Vectors
+from .types import Embed, Span, Vectors
 
 MAX_TAG_CHARS = 50  # of a compacted tag
 MAX_CONTEXT_CHARS = 300
@@ -142,6 +142,23 @@ def neighbour_vectors(vectors: Vectors, *, weight: float = NEIGHBOUR_WEIGHT) -> 
     found[1:] += weight * vectors[:-1]
     found[:-1] += weight * vectors[1:]
     return unit(found)
+
+
+def neighbour_scores(
+    scores: NDArray[np.float64], documents: Sequence[Span], *, weight: float = NEIGHBOUR_WEIGHT
+) -> NDArray[np.float64]:
+    """(N,) each chunk's score with `weight` of those of the chunks before and after it in its document.
+
+    For words what `neighbour_vectors` is for meaning: the answer often stands beside the words that are asked for.
+    documents: half-open runs of rows of one document each. Raises ValueError where weight is not between 0 and 1.
+    """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight} must be between 0 and 1")
+    found = scores.copy()
+    for first, end in documents:
+        found[first + 1 : end] += weight * scores[first : end - 1]
+        found[first : end - 1] += weight * scores[first + 1 : end]
+    return found
 
 
 def agreement(content: Vectors, described: Vectors, *, share: float = TRUSTED_SHARE) -> NDArray[np.bool_]:

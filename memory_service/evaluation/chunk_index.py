@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from chunking.fusing import neighbour_scores
 from chunking.tokens import Tokenize, estimate_tokens, from_tokenizer
-from chunking.types import Chunk, Embed, Offsets, Vectors
+from chunking.types import Chunk, Embed, Offsets, Span, Vectors
 from memory_service import lexical
 from memory_service.embedding import embed_texts
 from memory_service.errors import InvalidInput
@@ -39,10 +40,17 @@ class Placed:
 
 
 class ChunkIndex:
-    """texts: what stands for each chunk in BM25. vectors: (N, D) unit length, what stands for it in meaning."""
+    """texts: what stands for each chunk in BM25. vectors: (N, D) unit length, what stands for it in meaning.
 
-    def __init__(self, placed: Sequence[Placed], vectors: Vectors, texts: Sequence[str]) -> None:
+    placed: the chunks of each document together. neighbour_weight: how much the BM25 of the chunk before and after
+    counts for a chunk.
+    """
+
+    def __init__(
+        self, placed: Sequence[Placed], vectors: Vectors, texts: Sequence[str], *, neighbour_weight: float = 0.0
+    ) -> None:
         self.placed = placed
+        self._neighbour_weight = neighbour_weight
         self.texts = texts
         self.vectors = vectors
 
@@ -64,7 +72,14 @@ class ChunkIndex:
     def bm25(self, question: str) -> Floats:
         """(N,) the service's BM25 over the chunks' stems."""
         postings, lengths = self._postings
-        return lexical.bm25((postings[term] for term in set(lexical.terms(question)) if term in postings), lengths)
+        known = (postings[term] for term in set(lexical.terms(question)) if term in postings)
+        return neighbour_scores(lexical.bm25(known, lengths), self._runs, weight=self._neighbour_weight)
+
+    @cached_property
+    def _runs(self) -> list[Span]:
+        """The rows of each document."""
+        ends = np.cumsum([len(chunks) for chunks in by_corpus(self.placed).values()]).tolist()
+        return list(zip([0, *ends], ends, strict=False))
 
     @cached_property
     def _postings(self) -> tuple[dict[str, tuple[NDArray[np.int64], Floats]], Floats]:

@@ -25,7 +25,7 @@ from django.utils import timezone
 from chunking import metrics
 from chunking.chunk_score import chunk_score
 from chunking.enrichment import Metadata
-from chunking.fusing import ENRICHMENTS, Enrichment, enriched_texts, enriched_vectors
+from chunking.fusing import ENRICHMENTS, NEIGHBOUR_WEIGHT, Enrichment, enriched_texts, enriched_vectors
 from chunking.ngram import NGramModel
 from chunking.strategies import STRATEGIES, Models, split
 from chunking.types import Chunk, Span
@@ -319,7 +319,9 @@ def make_index(
         mixed.append(enriched_vectors(texts[of_corpus], vectors[of_corpus], metadata, plan.enrich, embed=embed))
         on_progress("enrich", first, len(placed))
     enrich_s = time.perf_counter() - started
-    return Indexed(ChunkIndex(placed, np.concatenate(mixed), searched), embed_s, enrich_s, usage, notes)
+    weight = NEIGHBOUR_WEIGHT if plan.enrich == "neighbours" else 0.0
+    index = ChunkIndex(placed, np.concatenate(mixed), searched, neighbour_weight=weight)
+    return Indexed(index, embed_s, enrich_s, usage, notes)
 
 
 def title_of(corpus: str) -> str:

@@ -218,6 +218,14 @@ def test_it_adds_some_of_the_neighbours() -> None:
     np.testing.assert_allclose(fusing.neighbour_vectors(content[:1]), content[:1], atol=1e-6)
 
 
+def test_scores_of_words_are_lent_inside_a_document_only() -> None:
+    scores = np.array([1.0, 0.0, 0.0, 10.0, 2.0])
+    found = fusing.neighbour_scores(scores, [(0, 3), (3, 4), (4, 5)], weight=0.5)
+    assert found.tolist() == [1.0, 0.5, 0.0, 10.0, 2.0]
+    assert fusing.neighbour_scores(scores, [(0, 5)], weight=0.5).tolist() == [1.0, 0.5, 5.0, 11.0, 7.0]
+    assert fusing.neighbour_scores(scores, [(0, 5)], weight=0.0).tolist() == scores.tolist()
+
+
 def test_it_sees_whose_metadata_was_moved() -> None:
     texts = [f"alpha{i} beta{i} gamma{i} delta{i}" for i in range(40)]
     content = embed(texts)
@@ -243,6 +251,7 @@ def test_every_enrichment_gives_a_unit_vector_for_each_chunk(kind: fusing.Enrich
         (lambda v: enriched_vectors(["a"], v, [Metadata()], "magic", embed=embed), "kind='magic' is not known"),  # type: ignore[arg-type]
         (lambda v: mix(v, v, content_weight=1.2), "content_weight=1.2 must be between 0 and 1"),
         (lambda v: agreement(v, v, share=-1), "share=-1 must be between 0 and 1"),
+        (lambda v: fusing.neighbour_scores(v[0], [(0, 1)], weight=-1), "weight=-1 must be between 0 and 1"),
         (lambda v: fusing.neighbour_vectors(v, weight=2), "weight=2 must be between 0 and 1"),
     ],
 )
