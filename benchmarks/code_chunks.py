@@ -82,7 +82,7 @@ def main() -> None:
     embed = CachedEmbedder(options.cache, model=settings.ENV.embedding_model)
     vectors = embed.embed([one.query for one in asked])
     found = []
-    for enrich in ENRICHMENTS:
+    for enrich in (one for one in ENRICHMENTS if one != "headers"):  # the documents have no titles
         plan = ChunkPlan("given", {}, enrich=enrich)
         index = make_index(chosen, placed, plan, embed, lambda *_: None).index
         for retrieval in RETRIEVALS:

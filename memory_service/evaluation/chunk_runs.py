@@ -308,7 +308,7 @@ def make_index(
         found = describe(
             chunks,
             chosen.corpora[name],
-            title=title_of(name),
+            title=chosen.titles.get(name, ""),
             llm=required_llm("metadata=llm") if plan.metadata == "llm" else None,
             on_progress=partial(on_progress, f"describe {name}"),
         )
@@ -322,11 +322,6 @@ def make_index(
     weight = NEIGHBOUR_WEIGHT if plan.enrich == "neighbours" else 0.0
     index = ChunkIndex(placed, np.concatenate(mixed), searched, neighbour_weight=weight)
     return Indexed(index, embed_s, enrich_s, usage, notes)
-
-
-def title_of(corpus: str) -> str:
-    """A file's name as words."""
-    return " ".join(corpus.replace("_", " ").replace("-", " ").split())
 
 
 def shuffled(metadata: Sequence[Metadata], seed: int | None) -> list[Metadata]:

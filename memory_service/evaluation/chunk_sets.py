@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,13 @@ class ChunkQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSet:
-    """corpora: text by name; all of them are one index. notes: what is odd but no fault."""
+    """corpora: text by name; all of them are one index. titles: of those that have one. notes: what is odd."""
 
     name: str
     corpora: Mapping[str, str]
     questions: tuple[ChunkQuestion, ...]
     notes: tuple[str, ...] = ()
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def data_hash(self) -> str:
         """Of texts, questions and references: two runs with the same hash were asked the same."""
@@ -69,7 +70,12 @@ def read_chunk_set(folder: Path) -> ChunkSet:
         raise InvalidInput(f"{QUESTIONS_FILE} has no question")
     asked = {question.corpus for question in questions}
     notes = [f"{name} has no question; it is in the index all the same" for name in corpora if name not in asked]
-    return ChunkSet(folder.resolve().name, corpora, questions, tuple(notes))
+    return ChunkSet(folder.resolve().name, corpora, questions, tuple(notes), {name: title_of(name) for name in corpora})
+
+
+def title_of(corpus: str) -> str:
+    """A file's name as words."""
+    return " ".join(corpus.replace("_", " ").replace("-", " ").split())
 
 
 def select(chosen: ChunkSet, *, corpora: Sequence[str] | None = None, max_questions: int | None = None) -> ChunkSet:
