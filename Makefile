@@ -6,7 +6,7 @@ DATA_DIR ?= .data
 PORT ?= 8000
 export DATA_DIR PORT
 
-.PHONY: run test lint types check bench bench-graph quickstart lock browser clean help
+.PHONY: run test lint types check bench bench-graph bench-chunking quickstart lock browser clean help
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -47,6 +47,10 @@ bench: $(VENV)/.dev ## latency and ingest, side by side with mem0 in process; pr
 
 bench-graph: $(VENV)/.dev ## questions to the knowledge graph, 100,000 entities and 300,000 relations; prints a table
 	@$(BIN)/python -m benchmarks.graph
+
+FOLDER ?= docs
+bench-chunking: $(VENV)/.dev ## splitting the documents of FOLDER, beside chonkie and langchain-text-splitters; prints a table
+	@$(BIN)/python -m benchmarks.chunking $(FOLDER)
 
 lock: $(VENV)/.dev ## resolve requirements/*.in again into pinned requirements/*.txt
 	@sh requirements/lock.sh $(BIN)/uv

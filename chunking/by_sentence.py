@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .cuts import DEFAULT_MAX_TOKENS, Cut, check_count, finer_cut, furthest, walk
-from .sentences import is_without_capitals, sentence_ends
-from .tokens import TokenizedText, Tokenize, tokenized
+from .sentences import is_without_capitals, last_sentence_end, sentence_ends
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 
@@ -31,13 +31,13 @@ def sentence_cut(beginning: str, *, max_tokens: int = DEFAULT_MAX_TOKENS, overla
         high = furthest(text, start, max_tokens)
         if high >= len(text.text):
             return high, high
-        ends = list(sentence_ends(text.text, start, high, without_capitals=without_capitals))
-        if not ends:
+        end = last_sentence_end(text.text, start, high, without_capitals=without_capitals)
+        if end is None:
             end = finer_cut(text, start, furthest(text, start, max(1, max_tokens // 2)), high)
             return end, end
         if not overlap_sentences:
-            return ends[-1], ends[-1]
-        return ends[-1], _next_start(text, ends)
+            return end, end
+        return end, _next_start(text, list(sentence_ends(text.text, start, high, without_capitals=without_capitals)))
 
     def _next_start(text: TokenizedText, ends: list[int]) -> int:
         """The earliest of the last sentences from which a chunk reaches beyond this one by a sentence."""

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from .sentences import sentence_ends
+from .sentences import last_sentence_end
 from .tokens import TokenizedText
 from .types import Span
 
@@ -77,12 +77,19 @@ def _joins(char: str) -> bool:
 
 
 def last_blank_line(text: str, low: int, high: int) -> int | None:
-    """The last place in (low, high] after blank lines and the white space that follows."""
+    """The last place in (low, high] after blank lines and the white space that follows; plain empty lines first."""
+    place = text.rfind("\n\n", max(0, low - _BACK_CHARS), high)
+    if place >= 0:
+        end = place + 2
+        while end < high and text[end].isspace():
+            end += 1
+        if end > low:
+            return end
     return _last(_BLANK_LINES, text, low, high)
 
 
 def last_line(text: str, low: int, high: int, *, without_capitals: bool = False) -> int | None:
-    """The last place in (low, high] after a line's end that looks meant: the next does not begin with a small letter."""
+    """The last place in (low, high] after a line's end that looks meant: no small letter begins the next."""
     if without_capitals:
         return last_wrapped_line(text, low, high)
     found = None
@@ -100,11 +107,11 @@ def last_wrapped_line(text: str, low: int, high: int) -> int | None:
 
 def last_sentence(text: str, low: int, high: int, *, without_capitals: bool = False) -> int | None:
     """The last place in (low, high] where a sentence ends."""
-    found = None
-    for end in sentence_ends(text, max(0, low - _BACK_CHARS), high, without_capitals=without_capitals):
-        if end > low:
-            found = end
-    return found
+    begin = low - _BACK_CHARS
+    if begin > 0:
+        found = last_sentence_end(text, begin, high, without_capitals=without_capitals)
+        return found if found is not None and found > low else None
+    return last_sentence_end(text, low, high, without_capitals=without_capitals)
 
 
 def last_clause(text: str, low: int, high: int) -> int | None:

@@ -16,7 +16,7 @@ from .cuts import (
     walk,
 )
 from .sentences import is_without_capitals
-from .tokens import TokenizedText, Tokenize, tokenized
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 MIN_SHARE = 8  # of max_tokens: the eighth part is a crumb's size, where min_tokens is not given
@@ -46,15 +46,21 @@ def recursive_cut(beginning: str, *, max_tokens: int = DEFAULT_MAX_TOKENS, min_t
     without_capitals = is_without_capitals(beginning)
 
     def cut(text: TokenizedText, start: int) -> tuple[int, int]:
-        high = furthest(text, start, max_tokens)
-        if high >= len(text.text):
-            return high, high
+        starts = text.starts
+        first = int(starts.searchsorted(start))
+        last = first + max_tokens
+        if last >= len(starts):
+            return len(text.text), len(text.text)
+        high = int(starts[last])
+        if high <= start:
+            high = furthest(text, start, max_tokens)
         low = start
         if least:
-            if text.count(high, furthest(text, high, least)) < least:  # the rest would be a crumb
-                first = int(text.starts.searchsorted(start))
-                high = max(start + 1, int(text.starts[max(first + least, len(text) - least)]))
-            low = min(furthest(text, start, least), high) - 1  # places in (low, high] leave enough on this side
+            if len(starts) - last < least:  # the rest would be a crumb
+                high = max(start + 1, int(starts[max(first + least, len(starts) - least)]))
+            low = max(
+                start, min(int(starts[first + least]), high) - 1
+            )  # places in (low, high] leave enough before them
         end = _coarsest(text, start, low, high)
         return end, end
 

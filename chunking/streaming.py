@@ -16,9 +16,10 @@ from .tokens import TokenizedText, tokenized
 from .types import Chunk
 
 DEFAULT_BLOCK_CHARS = 1_000_000
-MAX_BLOCKS = 16  # held while no chunk is certain; then one is made all the same
+MAX_BLOCKS = 8  # held while no chunk is certain; then one is made all the same
 _CONTEXT_TOKENS = 64  # kept before a chunk's start, so that a window is tokenized as the whole is
 _MIN_CONTEXT_CHARS = 32
+_MAX_CONTEXT_CHARS = 8192
 
 EXACT: dict[str, Callable[..., Cut]] = {
     "fixed": lambda beginning, **options: fixed_cut(**options),
@@ -91,11 +92,12 @@ def _stream_cuts(
     buffer.fill(max(block_chars, CAPITALS_SAMPLE))
     cut = EXACT[strategy](buffer.text[:CAPITALS_SAMPLE], **options)
     lookahead = 2 * int(options.get("max_tokens", DEFAULT_MAX_TOKENS))
+    most = MAX_BLOCKS * max(block_chars, lookahead + MAX_CONTEXT)
     start, size = 0, block_chars
     while True:
         document = tokenized(buffer.text, models.tokenize)
         held = start
-        forced = len(buffer.text) - start > MAX_BLOCKS * block_chars and not _is_certain(document, start, lookahead)
+        forced = len(buffer.text) - start > most and not _is_certain(document, start, lookahead)
         while start < len(buffer.text) and (forced or buffer.ended or _is_certain(document, start, lookahead)):
             end, following = cut(document, start)
             chunk = document.chunk(start, end)
@@ -116,14 +118,22 @@ def _is_certain(document: TokenizedText, start: int, lookahead: int) -> bool:
 
 def _drop_before(buffer: _Buffer, document: TokenizedText, start: int) -> int:
     """Drop what no further chunk needs. Returns where the next chunk starts in what is left."""
-    token = int(document.starts.searchsorted(start)) - _CONTEXT_TOKENS
-    while token > 0 and start - int(document.starts[token]) < _MIN_CONTEXT_CHARS:
-        token -= 1
-    if token <= 0:
-        return start
-    keep = int(document.starts[token])
+    keep = _context_start(document, start)
     buffer.drop(keep)
     return start - keep
+
+
+def _context_start(document: TokenizedText, start: int) -> int:
+    """The start of a token, so many tokens and characters before the chunk's; or of white space that is very long."""
+    latest = max(0, start - _MIN_CONTEXT_CHARS)
+    last = int(document.starts.searchsorted(latest, side="right")) - 1  # the last token that starts early enough
+    if last < 0:
+        return latest
+    first = max(0, min(last, int(document.starts.searchsorted(start)) - _CONTEXT_TOKENS))
+    for token in (first, last):
+        if start - int(document.starts[token]) <= _MAX_CONTEXT_CHARS:
+            return int(document.starts[token])
+    return latest
 
 
 def _stream_blocks(
