@@ -8,12 +8,15 @@ from typing import Any
 METRICS = ("recall@5", "recall@10", "recall@20", "recall@500t", "recall@1000t", "recall@2000t", "mrr", "ndcg@10")
 SESSION_METRICS = ("session_any@5", "session_all@5", "session_recall@10", "session_ndcg@5")
 OTHER_METRICS = ("accuracy",)
+CHUNK_METRICS = ("recall", "precision", "iou", "precision_omega")
 ABLATION_METRICS = ("recall@10", "recall@1000t", "recall@2000t", "mrr")
 
 
 def shown_metrics(metrics: Mapping[str, Any]) -> list[str]:
     """Those of the table that the run has."""
-    return [name for name in (*METRICS, *SESSION_METRICS, *OTHER_METRICS) if name in metrics.get("all", {})]
+    return [
+        name for name in (*METRICS, *SESSION_METRICS, *OTHER_METRICS, *CHUNK_METRICS) if name in metrics.get("all", {})
+    ]
 
 
 def groups_of(metrics: Mapping[str, Any]) -> list[str]:

@@ -79,7 +79,8 @@ class EvaluationRun(PublicModel):
         constraints = [
             models.CheckConstraint(condition=Q(status__in=EvaluationStatus.values), name="evaluation_status_known"),
             models.CheckConstraint(
-                condition=Q(kind__in=["locomo", "longmemeval", "beam", "qa-jsonl"]), name="evaluation_kind_known"
+                condition=Q(kind__in=["locomo", "longmemeval", "beam", "qa-jsonl", "chunking"]),
+                name="evaluation_kind_known",
             ),
             models.CheckConstraint(condition=~Q(status="FAILED") | ~Q(error=""), name="evaluation_failure_has_reason"),
         ]

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from kombu.exceptions import OperationalError
 
 from memory_service.celery import app
 from memory_service.errors import Conflict, NotFound, ServiceError
-from memory_service.evaluation import comparing, datasets, report, runner
+from memory_service.evaluation import chunk_runs, comparing, datasets, report, runner
 from memory_service.evaluation.asking import OverHTTP, drop_corpus, stages
 from memory_service.evaluation.datasets import Dataset
 from memory_service.evaluation.runner import Plan, Progress
+from memory_service.management import evaluate_chunking
 from memory_service.management.database import running_database
 from memory_service.models import EvaluationCorpus, EvaluationRun, Project
 from memory_service.organisations import named_project
@@ -28,6 +28,7 @@ WORKER_TIMEOUT_S = 1.0
 CONNECT_TIMEOUT_S = 1
 BAR_CHARS = 30
 REDRAW_S = 0.2
+LISTED_METRICS = ("recall@10", "recall@1000t", "recall", "iou")
 PLAIN_STEPS = 10  # lines of progress where the output is no terminal
 
 
@@ -38,6 +39,9 @@ class Command(BaseCommand):
         actions = parser.add_subparsers(dest="action", required=True)
         for kind in datasets.KINDS:
             self._add_run_arguments(actions.add_parser(kind, help=f"a file in the format of {kind}"), kind)
+        evaluate_chunking.add_arguments(
+            actions.add_parser("chunking", help="strategies of chunking, beside each other")
+        )
         compare = actions.add_parser("compare", help="two runs, question by question")
         compare.add_argument("run_a", help="a run's id, its beginning, or a file written by --json")
         compare.add_argument("run_b")
@@ -208,10 +212,23 @@ class Command(BaseCommand):
         for conversation in dataset.conversations if not (options["keep"] or options["reuse"]) else ():
             api.drop(conversation)
 
+    def _chunking(self, options: dict[str, Any]) -> None:
+        project = self._find_project(options["project"])
+        bar = Bar(self.stderr)
+        try:
+            evaluate_chunking.measure(
+                project, options, self.stdout, lambda step, done, total: bar(Progress(step, done, total))
+            )
+        finally:
+            bar.end()
+
     # Telling
 
     def _tell(self, run: EvaluationRun) -> None:
         summary = run.summary
+        if run.kind == chunk_runs.KIND:
+            evaluate_chunking.tell([run], self.stdout)
+            return
         self.stdout.write(report.run_table(summary))
         if summary["by_conversation"]:
             self.stdout.write("\n" + report.conversation_table(summary))
@@ -234,7 +251,7 @@ class Command(BaseCommand):
     def _list(self, options: dict[str, Any]) -> None:
         for run in EvaluationRun.objects.select_related("project").order_by("-id"):
             whole = run.summary.get("metrics", {}).get("all", {})
-            figures = [f"{name} {whole[name]['mean']:.3f}" for name in ("recall@10", "recall@1000t") if name in whole]
+            figures = [f"{name} {whole[name]['mean']:.3f}" for name in LISTED_METRICS if name in whole]
             what = run.name or run.source or run.kind
             day = f"{run.created_at:%Y-%m-%d %H:%M}"
             self.stdout.write(f"{run.public_id}  {day}  {run.project}  {what}  {run.status}  {', '.join(figures)}")
@@ -242,7 +259,7 @@ class Command(BaseCommand):
     def _show(self, options: dict[str, Any]) -> None:
         run = comparing.find_run(options["run"])
         self.stdout.write(f"run {run.public_id}: {run.kind}, {run.source}, {run.status} {run.error}".rstrip())
-        self.stdout.write(json.dumps(asdict(Plan(**run.plan)) | {"circumstances": run.circumstances}))
+        self.stdout.write(json.dumps(run.plan | {"circumstances": run.circumstances}))
         if run.summary:
             self._tell(run)
         if options["json"]:

@@ -1,0 +1,17 @@
+"""Chunks are measured too: a kind of evaluation more."""
+
+from django.db import migrations, models
+
+KINDS = ["locomo", "longmemeval", "beam", "qa-jsonl", "chunking"]
+
+
+class Migration(migrations.Migration):
+    dependencies = [("memory_service", "0012_traits")]
+
+    operations = [
+        migrations.RemoveConstraint(model_name="evaluationrun", name="evaluation_kind_known"),
+        migrations.AddConstraint(
+            model_name="evaluationrun",
+            constraint=models.CheckConstraint(condition=models.Q(("kind__in", KINDS)), name="evaluation_kind_known"),
+        ),
+    ]
