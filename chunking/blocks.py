@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from .cuts import DEFAULT_MAX_TOKENS, Cut, check_count, finer_cut, furthest, walk
 from .recursive import MIN_SHARE, recursive_cut
+from .sentences import is_without_capitals
 from .tokens import TokenizedText
 from .types import Chunk, Span
 
@@ -90,6 +91,7 @@ class _Packer:
         adjust: Callable[[str, int, int], int] | None,
     ) -> None:
         self.adjust = adjust
+        self.without_capitals = is_without_capitals(text.text)
         self.text, self.blocks, self.max_tokens, self.min_tokens = text, blocks, max_tokens, min_tokens
         starts = [0, *(block.start for block in blocks[1:])]
         self.spans: list[Span] = list(zip(starts, [*starts[1:], len(text.text)], strict=True)) if blocks else []
@@ -140,7 +142,7 @@ class _Packer:
         return needed
 
     def _cut(self, start: int, end: int, block: Block) -> list[Span]:
-        cut = cut_for(self.text, block, end, max_tokens=self.max_tokens)
+        cut = cut_for(block, end, max_tokens=self.max_tokens, without_capitals=self.without_capitals)
         adjust = self.adjust
         if adjust is None:
             return list(walk(self.text, cut, start, end))
@@ -161,14 +163,14 @@ class _Packer:
         return self.text.chunk(start, end, kind=kind, headings=headings)
 
 
-def cut_for(text: TokenizedText, block: Block, end: int, *, max_tokens: int) -> Cut:
+def cut_for(block: Block, end: int, *, max_tokens: int, without_capitals: bool) -> Cut:
     """How a block that is too long is cut: at its inner places, else as code or as text."""
     if block.kind == "code":
         finer = code_cut(max_tokens=max_tokens)
     elif block.inner:
         finer = line_cut(max_tokens=max_tokens)
     else:
-        finer = recursive_cut(text.text[block.start : end], max_tokens=max_tokens, min_tokens=0)
+        finer = recursive_cut("", max_tokens=max_tokens, min_tokens=0, without_capitals=without_capitals)
     inner = block.inner
 
     def cut(text: TokenizedText, start: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from .blocks import Block, common_headings, cut_for, pack
 from .cuts import DEFAULT_MAX_TOKENS, check_count, walk
+from .sentences import is_without_capitals
 from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
@@ -78,6 +79,7 @@ def split_conversation(
 def _overlapping(text: TokenizedText, blocks: list[Block], max_tokens: int, overlap: int) -> Iterator[Chunk]:
     """As many turns as fit, from up to `overlap` turns before the first new one."""
     places = [0, *(block.start for block in blocks[1:]), len(text.text)]
+    small = is_without_capitals(text.text)
     first = new = 0
     while new < len(blocks):
         last = new
@@ -91,7 +93,7 @@ def _overlapping(text: TokenizedText, blocks: list[Block], max_tokens: int, over
             continue
         else:
             last = new + 1
-            cut = cut_for(text, blocks[new], places[last], max_tokens=max_tokens)
+            cut = cut_for(blocks[new], places[last], max_tokens=max_tokens, without_capitals=small)
             for start, end in walk(text, cut, places[new], places[last]):
                 yield text.chunk(start, end, kind="turn", headings=blocks[new].headings)
             first = last

@@ -37,13 +37,19 @@ def split_recursive(
     return document.chunks(list(walk(document, cut)))
 
 
-def recursive_cut(beginning: str, *, max_tokens: int = DEFAULT_MAX_TOKENS, min_tokens: int | None = None) -> Cut:
-    """beginning: of the document, enough to tell whether it is written with capitals."""
+def recursive_cut(
+    beginning: str,
+    *,
+    max_tokens: int = DEFAULT_MAX_TOKENS,
+    min_tokens: int | None = None,
+    without_capitals: bool | None = None,
+) -> Cut:
+    """beginning: of the document, enough to tell whether it is written with capitals, where that is not known."""
     check_count("max_tokens", max_tokens, low=1)
     least = max_tokens // MIN_SHARE if min_tokens is None else check_count("min_tokens", min_tokens, low=0)
     if 2 * least > max_tokens:
         raise ValueError(f"min_tokens={least} must be at most half of max_tokens={max_tokens}")
-    without_capitals = is_without_capitals(beginning)
+    small = is_without_capitals(beginning) if without_capitals is None else without_capitals
 
     def cut(text: TokenizedText, start: int) -> tuple[int, int]:
         starts = text.starts
@@ -67,8 +73,8 @@ def recursive_cut(beginning: str, *, max_tokens: int = DEFAULT_MAX_TOKENS, min_t
     def _coarsest(text: TokenizedText, start: int, low: int, high: int) -> int:
         found = (
             last_blank_line(text.text, low, high)
-            or last_line(text.text, low, high, without_capitals=without_capitals)
-            or last_sentence(text.text, low, high, without_capitals=without_capitals)
+            or last_line(text.text, low, high, without_capitals=small)
+            or last_sentence(text.text, low, high, without_capitals=small)
             or last_clause(text.text, low, high)
             or last_wrapped_line(text.text, low, high)
         )

@@ -56,10 +56,10 @@ _MIN_WRAPPED_CHARS = 40  # a shorter line was not broken for want of room
 _LIST_MARKER = re.compile(r"(?:^|[\n\r]|\\n)[ \t>*+-]*$")  # before the number of a list's item; also in escaped text
 _ITEM_AHEAD = re.compile(r"(?:[-*+•–] +\S|(?:[A-Za-z]|[ivx]{1,4}|\d{1,3})[.)] )")
 _LOWER_CASE_SHARE = 0.005  # of the letters, under which a text is taken to be written without capitals
-CAPITALS_SAMPLE = 20_000  # characters looked at to tell
+CAPITALS_SAMPLE = 5_000  # characters looked at to tell
 _OPENING = " \t\"'“‘«‹»›([{—–-¿¡„‚「『（【《*_#>"
 _MAX_OPENING = 6
-_BACKWARD_CHARS = 600
+_BACKWARD_CHARS = 200
 _MAX_ABBREVIATION = 8
 
 
@@ -99,13 +99,17 @@ def sentence_ends(
 
 def last_sentence_end(text: str, low: int, stop: int, *, without_capitals: bool) -> int | None:
     """The last of the ends that `sentence_ends` gives in (low, stop]; looked for from behind, so it costs less."""
-    begin = stop
+    begin, limit = stop, min(len(text), stop + MAX_CONTEXT)
     while begin > low:
         upto, begin = begin, _word_start(text, max(low, begin - _BACKWARD_CHARS), begin, low)
-        found = list(_END.finditer(text, begin, min(len(text), stop + MAX_CONTEXT)))
+        found: list[re.Match[str]] = []
+        for match in _END.finditer(text, begin, limit):
+            if match.start() >= upto:
+                break
+            found.append(match)
         for match in reversed(found):
             end = match.end()
-            possible = match.lastgroup is None and low < end <= stop and match.start() < upto and end < len(text)
+            possible = low < end <= stop and end < len(text) and match.lastgroup is None
             if possible and _ends_here(text, match, end, without_capitals):
                 return end
     return None
@@ -129,8 +133,8 @@ def is_without_capitals(text: str) -> bool:
         upper = len(sample.encode("ascii").translate(None, _NOT_UPPER))
         return lower + upper > 0 and upper < _LOWER_CASE_SHARE * (lower + upper)
     letters = sum(map(str.isalpha, sample))
-    cased = sum(char.isupper() or char.islower() for char in sample)
-    return cased > letters / 2 and sum(map(str.isupper, sample)) < _LOWER_CASE_SHARE * letters
+    lower, upper = sum(map(str.islower, sample)), sum(map(str.isupper, sample))
+    return lower + upper > letters / 2 and upper < _LOWER_CASE_SHARE * letters
 
 
 _NOT_LOWER = bytes(code for code in range(256) if not chr(code).isascii() or not chr(code).islower())

@@ -11,7 +11,7 @@ import numpy as np
 from chunking.strategies import Models
 from chunking.types import Offsets, Vectors
 
-DIMENSIONS = 64
+DIMENSIONS = 384  # as many as the bundled embedder has, which trained models rely on
 
 
 def bytes_of(text: str) -> bytes:
@@ -24,7 +24,7 @@ def embed(texts: Sequence[str]) -> Vectors:
     for row, text in enumerate(texts):
         for word in re.findall(r"\w+", text.lower()) or [text]:
             digest = hashlib.blake2b(bytes_of(word), digest_size=8).digest()
-            vectors[row, digest[0] % DIMENSIONS] += 1 if digest[1] % 2 else -1
+            vectors[row, (digest[0] + 256 * digest[2]) % DIMENSIONS] += 1 if digest[1] % 2 else -1
         vectors[row, 0] += 0.01  # never of length zero
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, 1e-6)

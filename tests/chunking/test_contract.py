@@ -18,9 +18,11 @@ from chunking.types import Chunk
 from tests.chunking.sturdy_models import models
 
 ALL = sorted(STRATEGIES)
-SLOW = {name for name in ALL if STRATEGIES[name].needs}  # these ask a model for every sentence
-OVERLAPS = {"fixed": {"overlap_tokens": 5}, "sentence": {"overlap_sentences": 2}, "conversation": {"overlap_turns": 1}}
 PARENTS = {"hierarchical"}
+SLOW = {
+    name for name in ALL if {*STRATEGIES[name].needs, *STRATEGIES[name].uses} != {"tokenize"}
+} - PARENTS  # ask models
+OVERLAPS = {"fixed": {"overlap_tokens": 5}, "sentence": {"overlap_sentences": 2}, "conversation": {"overlap_turns": 1}}
 SECONDS_FOR_A_MEGABYTE = 60  # loosely: a quadratic step takes hours
 
 PIECES = (
