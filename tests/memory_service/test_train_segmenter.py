@@ -144,6 +144,8 @@ def test_it_writes_a_model_with_its_record(tmp_path: Path) -> None:
 def test_it_says_what_it_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="holds neither books"):
         call_command("train_segmenter", tmp_path)
+    with pytest.raises(CommandError, match=r"--out weights must end in \.npz"):
+        call_command("train_segmenter", tmp_path, out=Path("weights"))
     (tmp_path / "train.jsonl").write_text("[]\n")
     with pytest.raises(CommandError, match="the data cannot be read"):
         call_command("train_segmenter", tmp_path)

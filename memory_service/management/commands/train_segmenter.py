@@ -32,6 +32,8 @@ class Command(BaseCommand):
         parser.add_argument("--cache", type=Path, help="keep the sentences' vectors here, for the next time")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["out"].suffix != ".npz":
+            raise CommandError(f"--out {options['out']} must end in .npz")
         try:
             runs = segmentation.read_all(options["folders"], seed=options["seed"])
         except (OSError, ValueError, KeyError) as exc:
