@@ -22,7 +22,7 @@ MAX_CONTEXT_CHARS = 300
 MAX_QUESTION_CHARS = 150
 CONTENT_WEIGHT = 0.8  # w_c of the TF-IDF weighted vector; w_m is the rest
 PREFIXED_WEIGHT = 0.5  # of the text's vector where the other is of the text with its prefix
-TRUSTED_SHARE = 0.1  # of a document's chunks: metadata nearest to its own chunk among so many is trusted
+TRUSTED_SHARE = 0.05  # of a document's chunks: metadata nearest to its own chunk among so many is trusted
 NEIGHBOUR_WEIGHT = 0.2  # of each neighbour, beside the chunk's own 1
 
 Enrichment = Literal["none", "headers", "prefix", "tfidf", "neighbours"]
@@ -101,7 +101,12 @@ def headed(text: str, metadata: Metadata) -> str:
 def compact(value: str) -> str:
     """A tag in CamelCase of letters and digits: "release notes" -> "ReleaseNotes". At most MAX_TAG_CHARS."""
     parts = [part for part in _LOW.split(_clean(value)) if part]
-    return "".join(part[:1].upper() + part[1:] for part in parts)[:MAX_TAG_CHARS]
+    return "".join(map(_capitalised, parts))[:MAX_TAG_CHARS]
+
+
+def _capitalised(word: str) -> str:
+    first = word[:1].upper()
+    return (first if len(first) == 1 else word[:1]) + word[1:]  # some letters have no capital of one character
 
 
 def inline(value: str, max_chars: int) -> str:

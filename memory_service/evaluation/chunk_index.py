@@ -121,6 +121,8 @@ class CachedEmbedder:
         self._path, self._model, self._embed = path, model, embed
         self._known: dict[bytes, NDArray[np.float32]] = {}
         self._num_saved = 0
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InvalidInput(f"--cache {path}: {path.parent} is no folder")
         if path is not None and path.is_file():
             self._known = self._read(path)
             self._num_saved = len(self._known)

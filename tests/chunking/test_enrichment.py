@@ -34,6 +34,7 @@ from chunking.types import Chunk, Vectors
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DIMENSIONS = 256
+NUM_ASKED = 700
 
 
 def chunks_of(*texts: str) -> list[Chunk]:
@@ -290,7 +291,7 @@ def cloze(documents: list[list[Chunk]], chance: random.Random) -> list[tuple[str
                 if len(kept) >= 8:
                     asked.append((" ".join(chance.sample(kept, len(kept) // 3)), first + i))
         first += len(chunks)
-    return chance.sample(asked, min(len(asked), 300))
+    return chance.sample(asked, min(len(asked), NUM_ASKED))
 
 
 @pytest.mark.parametrize("kind", ["prefix", "tfidf"])
@@ -310,9 +311,9 @@ def test_wrong_metadata_cannot_sink_recall(kind: fusing.Enrichment) -> None:
         return float((best == wanted[:, None]).any(axis=1).mean())
 
     plain, wrong = recall("none"), recall(kind)
-    assert len(asked) == 300
+    assert len(asked) == NUM_ASKED
     assert 0.4 < plain < 1  # neither hopeless nor too easy
-    assert wrong >= plain - 0.02
+    assert wrong >= plain - 0.02, f"{kind}: {plain:.3f} became {wrong:.3f}"
 
 
 def test_without_its_guard_wrong_metadata_does_sink_recall() -> None:

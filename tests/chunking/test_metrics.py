@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chunking.metrics import ChunkScores, intersection, mean, measure, precision_omega, score, touching, union
@@ -86,6 +86,7 @@ def test_it_rejects_the_mean_of_nothing() -> None:
         mean([])
 
 
+@settings(deadline=None)  # the first example pays for what is loaded
 @given(SPANS, SPANS)
 def test_its_spans_are_the_sets_of_their_characters(a: list[tuple[int, int]], b: list[tuple[int, int]]) -> None:
     first, second = union(a), union(b)
@@ -96,6 +97,7 @@ def test_its_spans_are_the_sets_of_their_characters(a: list[tuple[int, int]], b:
     assert places(intersection(first, second)) == places(a) & places(b)
 
 
+@settings(deadline=None)  # the first example pays for what is loaded
 @given(SPANS.filter(places), SPANS, SPANS, st.integers(0, 50))
 def test_its_scores_are_those_of_sets(
     references: list[tuple[int, int]], retrieved: list[tuple[int, int]], chunks: list[tuple[int, int]], foreign: int

@@ -290,6 +290,7 @@ def test_options_go_to_the_strategies_that_have_them(owner: Project, folder: Pat
         (["--retrieve", "0"], "retrieve=0 is out of range"),
         (["--limit-questions", "0"], "--limit-questions=0 must be at least 1"),
         (["--corpora", "harbour,sea"], "there is no document sea; there are bakery, harbour"),
+        (["--cache", "/no/such/folder/a.npz"], "is no folder"),
         (["--plot", "picture.txt"], "must end with one of .png, .svg, .pdf"),
         (["--plot", "/no/such/folder/a.png"], "is no folder"),
     ],
