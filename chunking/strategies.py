@@ -48,7 +48,17 @@ class Strategy:
         return split
 
 
-STRATEGIES: dict[str, Strategy] = {}
+_ALL_MODELS = ("tokenize", "embed", "losses", "choose", "complete")  # for strategies that call others
+
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        # of text and structure
+        Strategy("fixed", "fixed:split_fixed", "a fixed number of tokens, with or without overlap"),
+        Strategy("sentence", "by_sentence:split_by_sentence", "as many whole sentences as fit"),
+        Strategy("recursive", "recursive:split_recursive", "paragraphs, else lines, sentences, clauses, words"),
+    )
+}
 
 
 def split(
