@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .cuts import DEFAULT_MAX_TOKENS, Cut, check_count, finer_cut, furthest, walk
 from .sentences import is_without_capitals, sentence_ends
-from .tokens import TokenizedText, Tokenize, tokenized
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .cuts import DEFAULT_MAX_TOKENS, Cut, check_count, furthest, walk
-from .tokens import TokenizedText, Tokenize, tokenized
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 

@@ -16,7 +16,7 @@ from .cuts import (
     walk,
 )
 from .sentences import is_without_capitals
-from .tokens import TokenizedText, Tokenize, tokenized
+from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk
 
 MIN_SHARE = 8  # of max_tokens: the eighth part is a crumb's size, where min_tokens is not given

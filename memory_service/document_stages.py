@@ -160,8 +160,7 @@ def _as_file(content: DocumentContent) -> Iterator[Path]:
 
 
 def _parse_file(content: DocumentContent, path: Path, turn: Turn) -> None:
-    found = run_parser(content.format, path, limits(), skip=content.num_pieces)
-    with closing(found):
+    with closing(run_parser(content.format, path, limits(), skip=content.num_pieces)) as found:
         for batch in _in_batches(found, lambda head: _save_head(content, head)):
             _save_pages(content, batch)
             turn.touch()

@@ -70,25 +70,6 @@ def read_text(content: DocumentContent, start: int = 0, end: int | None = None) 
     return "".join(parts)
 
 
-def load_page_starts(content_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
-    """For each content that has pages, (where it starts, its number) of each page, in order."""
-    rows = DocumentPage.objects.filter(content__in=content_ids, page__isnull=False).order_by("content", "number")
-    found: dict[int, list[tuple[int, int]]] = {}
-    for content_id, start, page in rows.values_list("content_id", "start", "page"):
-        found.setdefault(content_id, []).append((start, page))
-    return found
-
-
-def pages_of(starts: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
-    """(first, last) page of a span; None for a text without pages."""
-    if not starts:
-        return None
-    edges = [at for at, _ in starts]
-    first = max(0, int(np.searchsorted(edges, start, side="right")) - 1)
-    last = max(first, int(np.searchsorted(edges, end - 1, side="right")) - 1)
-    return starts[first][1], starts[last][1]
-
-
 # Chunks
 
 

@@ -61,14 +61,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name='ChunkTerm',
-            fields=[
-                ('pk', models.CompositePrimaryKey('chunking_id', 'term', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('term', models.CharField(max_length=64)),
-                ('packed', models.BinaryField()),
-            ],
-        ),
-        migrations.CreateModel(
             name='Document',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -196,11 +188,6 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhook',
             constraint=models.CheckConstraint(condition=models.Q(('event_types__len__gt', 0), ('event_types__contained_by', ['memory_add', 'memory_update', 'memory_delete', 'memory_categorize', 'document_add', 'document_update', 'document_delete', 'document_fail'])), name='webhook_event_types_known'),
-        ),
-        migrations.AddField(
-            model_name='chunkterm',
-            name='chunking',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to='memory_service.chunking'),
         ),
         migrations.AddField(
             model_name='document',
@@ -375,6 +362,15 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='passageembedding',
             constraint=models.UniqueConstraint(fields=('profile', 'passage'), name='passage_embedding_unique'),
+        ),
+        migrations.CreateModel(
+            name='ChunkTerm',
+            fields=[
+                ('pk', models.CompositePrimaryKey('chunking_id', 'term', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('chunking', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to='memory_service.chunking')),
+                ('term', models.CharField(max_length=64)),
+                ('packed', models.BinaryField()),
+            ],
         ),
         # Packed already; and a page is read whole.
         migrations.RunSQL(

@@ -153,7 +153,7 @@ class Document(PublicModel):
 
 
 class DocumentVersion(models.Model):
-    """A content that a document had. served_at / expired_at: from when to when it was searched; null / null: not yet."""
+    """A content that a document had. served_at, expired_at: from when to when it was searched."""
 
     document = models.ForeignKey(Document, models.CASCADE, related_name="versions")
     number = models.IntegerField()
@@ -298,8 +298,8 @@ class DocumentChunk(PublicModel):
 
 
 class ChunkTerm(models.Model):
-    """Where a term stands in a chunking: what BM25 is computed from. packed: for each chunk that holds it, in order, its
-    ordinal (big-endian int32) and how often (int16)."""
+    """Where a term stands in a chunking: what BM25 is computed from. packed: for each chunk that holds it, in order,
+    its ordinal (big-endian int32) and how often (int16)."""
 
     pk = models.CompositePrimaryKey("chunking_id", "term")
     chunking = models.ForeignKey(Chunking, models.CASCADE, db_index=False)

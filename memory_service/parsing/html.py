@@ -1,4 +1,4 @@
-"""HTML -> text like Markdown: headings, lists, tables and code keep their shape; scripts, styles and forms are left out.
+"""HTML -> text like Markdown: headings, lists, tables and code keep their shape; scripts and styles are left out.
 
 The standard library's parser reads tag by tag without a tree, so depth costs nothing and broken markup is no error.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from .text import _decoded, decode
+from .text import decode, guess
 from .types import Head, Limits, Piece, Refused, clean_title, in_pieces
 
 CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_\-:.]{1,40})", re.I)
@@ -40,7 +40,7 @@ def _read(raw: bytes) -> str:
             return decode(raw.decode(declared[1].decode("ascii")).encode("utf-8", "surrogatepass"))
         except (LookupError, UnicodeDecodeError):
             pass
-    return decode(_decoded(raw).encode("utf-8", "surrogatepass"))
+    return decode(guess(raw).encode("utf-8", "surrogatepass"))
 
 
 def to_markdown(source: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +25,7 @@ WORDS = {
 }
 
 
-def run_parser(name: str, path: Path, limits: Limits, *, skip: int = 0) -> Iterator[Head | Piece]:
+def run_parser(name: str, path: Path, limits: Limits, *, skip: int = 0) -> Generator[Head | Piece, None, None]:
     """The head and the pieces, as the parser finds them; `skip` pieces at the beginning are left out.
 
     Raises Refused, with a sentence, for whatever is wrong with the file. Closing the iterator ends the process.

@@ -36,14 +36,15 @@ def read_text(path: Path, limits: Limits) -> str:
 
 def decode(raw: bytes) -> str:
     """Line breaks stay as they are. Raises Refused where no encoding fits, or where control characters abound."""
-    text = _decoded(raw)
+    text = guess(raw)
     num_controls = sum(1 for _ in CONTROL.finditer(text))
     if num_controls > MAX_CONTROL_SHARE * len(text):
         raise Refused(f"the file is not text: {num_controls} of its {len(text)} characters are control characters")
     return storable(text)
 
 
-def _decoded(raw: bytes) -> str:
+def guess(raw: bytes) -> str:
+    """By its mark, as UTF-8, or by its letters; whatever characters come of it."""
     for mark, encoding in MARKS:
         if raw.startswith(mark):
             try:
