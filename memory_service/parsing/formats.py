@@ -51,7 +51,10 @@ def find_format(head: bytes, *, declared: str, filename: str) -> str:
     """
     declared = declared.partition(";")[0].strip().lower()
     suffix = PurePath(filename).suffix.lower()
-    said = BY_TYPE.get(declared) or (BY_SUFFIX.get(suffix) if declared in UNSAID or declared == "text/plain" else None)
+    vague = declared in UNSAID or declared == "text/plain"  # as browsers say of what they do not know
+    said = BY_TYPE.get(declared)
+    if vague:
+        said = BY_SUFFIX.get(suffix) or said
     found = "pdf" if b"%PDF-" in head[:1024] else None
     if head.startswith(b"PK\x03\x04") and said == "docx":
         found = "docx"

@@ -20,7 +20,7 @@ BLOCKS = frozenset(
     | {"blockquote", "dl", "dt", "dd", "ul", "ol", "table", "form", "fieldset", "details", "summary", "hr", "body"}
 )
 HEADINGS = {f"h{level}": "#" * level for level in range(1, 7)}
-BLANKS = re.compile(r"[ \t\r\n\f\v]+")
+BLANKS = re.compile(r"[ \t\r\n\f\v\xa0]+")
 MAX_LIST_DEPTH = 8  # deeper ones are not moved in further
 
 

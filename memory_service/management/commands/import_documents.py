@@ -1,4 +1,4 @@
-"""`manage.py import_documents FOLDER`: the files of a folder, as POST /v1/documents/ takes them, with a progress bar."""
+"""`manage.py import_documents FOLDER`: the files of a folder, as POST /v1/documents/ takes them."""
 
 from __future__ import annotations
 
