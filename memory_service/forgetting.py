@@ -307,6 +307,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
     erasure = erasure or Erasure()
     project_id = Scope.objects.filter(pk=scope_id).values_list("project_id", flat=True).first()
     profiles.forget_scope(scope_id)
+    _forget_document_events(scope_id, name if kind == "run" else None, erasure)
     if kind == "run":
         _forget_run(scope_id, name, erasure)
     else:
@@ -320,6 +321,15 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
     if project_id is not None:  # texts of documents that nobody else has
         erasure.counts.update(document_storage.destroy_orphans(project_id))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
+
+
+def _forget_document_events(scope_id: int, run_id: str | None, erasure: Erasure) -> None:
+    """The work on documents: an event names no scope, and its options and errors may repeat words of whoever sent it."""
+    rows = Document.objects.filter(scope=scope_id)
+    rows = rows if run_id is None else rows.filter(run_id=run_id)
+    for project_id, public_id in list(rows.values_list("project_id", "public_id")):
+        events = Event.objects.filter(project=project_id, type=Event.Type.DOCUMENT, options__document=str(public_id))
+        erasure.destroy(events)
 
 
 def forget_scope(scope_id: int) -> dict[str, int]:
