@@ -324,7 +324,7 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
 
 
 def _forget_document_events(scope_id: int, run_id: str | None, erasure: Erasure) -> None:
-    """The work on documents: an event names no scope, and its options and errors may repeat words of whoever sent it."""
+    """The work on documents: an event names no scope, and its options and errors may repeat what was sent."""
     rows = Document.objects.filter(scope=scope_id)
     rows = rows if run_id is None else rows.filter(run_id=run_id)
     for project_id, public_id in list(rows.values_list("project_id", "public_id")):
