@@ -82,7 +82,7 @@ def last_blank_line(text: str, low: int, high: int) -> int | None:
 
 
 def last_line(text: str, low: int, high: int, *, without_capitals: bool = False) -> int | None:
-    """The last place in (low, high] after a line's end that looks meant: the next does not begin with a small letter."""
+    """The last place in (low, high] after a line's end that looks meant: no small letter begins the next."""
     if without_capitals:
         return last_wrapped_line(text, low, high)
     found = None

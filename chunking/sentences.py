@@ -1,7 +1,7 @@
 """Sentences as spans that cover the text: the smallest pieces that most strategies put together.
 
 By rules, in any script that marks its sentences' ends; white space belongs to the sentence before it. Whether a place
-ends a sentence depends on few characters around it (MAX_CONTEXT), so a part of a text gives the ends that the whole has.
+ends a sentence depends on few characters around it (MAX_CONTEXT), so a part of a text gives the ends of the whole.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ _STARTERS = (
     "Why|How|Who|Where|His|Her|Our|My|Your|Their|For|From|To|No|Yes|Not|Some|Many|Most|All|Such|After|Before|Since|"
     "However|Although|Because|Also|Another|One|Let|Or"
 )
+_MARKS = "。！？｡।॥؟۔։\\u1362\\u17d4\\u1803\\u104a\\u104b"  # of scripts that need no space after them
 _END = re.compile(
     rf"""
-    [.!?…。！？｡．।॥؟۔።。។᠃։\n\r\f\v\x85\u2028\u2029]          # a set in front, so that the search is a fast scan
+    [.!?…．{_MARKS}\n\r\f\v\x85\u2028\u2029]          # a set in front, so that the search is a fast scan
     (?:
-        (?<=[.!?…]) [.!?…]*+ (?: [ \u00a0\u202f]?[»›] )? ["'”’“»)\]*_]*+  # a mark and closing quotes, then
+        (?<=[.!?…]) [.!?…]*+ (?: [ \u00a0\u202f]?[»›] (?=\s|\Z) )? ["'”’“»«›‹)\]*_]*+  # a mark and closing quotes, then
         (?: \s++                                             #   white space,
           | (?= (?<=[a-z][a-z][.!?]) (?:{_STARTERS})[ ,'] )   #   or a word that begins sentences: the space is missing,
           | (?P<no>) )                                        #   or it is none; matched, so that no run is read twice
-      | (?<=[。！？｡।॥؟۔።。។᠃։]) [。！？｡।॥؟۔።。។᠃։…]*+ [」』”’）》】"')]*+ \s*+   # scripts that need no space after it
+      | (?<=[{_MARKS}]) [{_MARKS}…]*+ [」』”’）》】"')]*+ \s*+   # scripts that need no space after it
       | (?<=．) (?: (?!\d) [」』”’）]*+ \s*+ | (?P<number>) )
       | (?<=[\n\r\f\v\x85\u2028\u2029]) \s*+                # a line's end
     )
@@ -40,7 +41,7 @@ _NEVER_LAST = re.compile(
 )
 _TITLE = re.compile(r"(?:St|Mt|Ft|Gen|Col|Capt|Cpt|Lt|Sgt|Cpl|Maj|Adm|Rep|Sen|Gov|Rev|Hon|Pres|Sr|Sra|Dept|Est|Ed|Eds)")
 _BEFORE_NUMBER = re.compile(
-    r"(?:no|nos|nr|p|pp|vol|vols|fig|figs|eq|eqs|sec|sect|ch|chap|art|arts|ref|refs|para|pt|bk|tab|ver|op|ca|c|"
+    r"(?:no|nos|nr|p|pp|vol|vols|fig|figs|eq|eqs|sec|sect|ch|chap|art|arts|ref|refs|para|pt|bk|tab|ver|op|ca|c|abb|bd|рис|стр|гл|табл|"
     r"jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec)"
 )
 _SELDOM_LAST = re.compile(
@@ -53,9 +54,10 @@ _UNFINISHED = re.compile(
 )  # how a wrapped line ends, but no sentence
 _MIN_WRAPPED_CHARS = 40  # a shorter line was not broken for want of room
 _LIST_MARKER = re.compile(r"(?:^|[\n\r]|\\n)[ \t>*+-]*$")  # before the number of a list's item; also in escaped text
+_ITEM_AHEAD = re.compile(r"(?:[-*+•–] +\S|(?:[A-Za-z]|[ivx]{1,4}|\d{1,3})[.)] )")
 _LOWER_CASE_SHARE = 0.005  # of the letters, under which a text is taken to be written without capitals
 CAPITALS_SAMPLE = 20_000  # characters looked at to tell
-_OPENING = " \t\"'“‘«‹([{—–-¿¡„‚「『（【《*_#>"
+_OPENING = " \t\"'“‘«‹»›([{—–-¿¡„‚「『（【《*_#>"
 _MAX_OPENING = 6
 _MAX_ABBREVIATION = 8
 
@@ -117,16 +119,21 @@ def _ends_here(text: str, match: re.Match[str], end: int, without_capitals: bool
     if follows in _OPENING:
         follows = text[end : end + _MAX_OPENING].lstrip(_OPENING)[:1]
     if mark in ".!?…":
-        if follows.islower() and not without_capitals and not _has_blank_line(match.group()):
+        if follows.islower() and not without_capitals and not _begins_anew(text, match.group(), end):
             return False
         return mark != "." or _ends_at_full_stop(text, match, place, end)
     if mark in "\n\r\f\v\x85\u2028\u2029":
-        if without_capitals:
+        if without_capitals or _ITEM_AHEAD.match(text, end):
             return True
         if follows.islower():
             return _has_blank_line(match.group())
         return not _is_wrapped(text, place) or _has_blank_line(match.group())
     return True
+
+
+def _begins_anew(text: str, found: str, end: int) -> bool:
+    """Whether what follows is a new paragraph or an item of a list, though it begins with a small letter."""
+    return _has_blank_line(found) or (("\n" in found or "\r" in found) and _ITEM_AHEAD.match(text, end) is not None)
 
 
 def _has_blank_line(found: str) -> bool:

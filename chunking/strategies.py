@@ -57,6 +57,17 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy("fixed", "fixed:split_fixed", "a fixed number of tokens, with or without overlap"),
         Strategy("sentence", "by_sentence:split_by_sentence", "as many whole sentences as fit"),
         Strategy("recursive", "recursive:split_recursive", "paragraphs, else lines, sentences, clauses, words"),
+        Strategy("markdown", "markdown:split_markdown", "sections of Markdown, with the path of their headings"),
+        Strategy("html", "html:split_html", "sections of HTML by its elements, in the original text"),
+        Strategy("code", "code:split_code", "functions and classes of source code, by its syntax tree"),
+        Strategy("conversation", "conversation:split_conversation", "turns of a conversation, with their speakers"),
+        Strategy(
+            "hierarchical",
+            "hierarchical:split_hierarchical",
+            "chunks of another strategy, and larger parents around them",
+            uses=_ALL_MODELS,
+        ),
+        Strategy("auto", "auto:split_auto", "Markdown, HTML, code, conversation or text, by name and looks"),
     )
 }
 

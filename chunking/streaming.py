@@ -16,7 +16,7 @@ from .tokens import TokenizedText, tokenized
 from .types import Chunk
 
 DEFAULT_BLOCK_CHARS = 1_000_000
-MAX_BLOCKS = 16  # held while no chunk is certain; then one is made all the same
+MAX_BLOCKS = 8  # held while no chunk is certain; then one is made all the same
 _CONTEXT_TOKENS = 64  # kept before a chunk's start, so that a window is tokenized as the whole is
 _MIN_CONTEXT_CHARS = 32
 
@@ -91,11 +91,12 @@ def _stream_cuts(
     buffer.fill(max(block_chars, CAPITALS_SAMPLE))
     cut = EXACT[strategy](buffer.text[:CAPITALS_SAMPLE], **options)
     lookahead = 2 * int(options.get("max_tokens", DEFAULT_MAX_TOKENS))
+    most = MAX_BLOCKS * max(block_chars, lookahead + MAX_CONTEXT)
     start, size = 0, block_chars
     while True:
         document = tokenized(buffer.text, models.tokenize)
         held = start
-        forced = len(buffer.text) - start > MAX_BLOCKS * block_chars and not _is_certain(document, start, lookahead)
+        forced = len(buffer.text) - start > most and not _is_certain(document, start, lookahead)
         while start < len(buffer.text) and (forced or buffer.ended or _is_certain(document, start, lookahead)):
             end, following = cut(document, start)
             chunk = document.chunk(start, end)
