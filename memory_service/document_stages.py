@@ -226,7 +226,8 @@ def _discard(content: DocumentContent) -> None:
 
 def chunk(document: Document, content: DocumentContent, strategy: str, options: dict[str, Any]) -> Chunking:
     """The content cut so, as it is there already or anew. Raises InvalidInput where the strategy refuses it."""
-    facts = {"filename": document.filename, "media_type": _text_type(content)}
+    as_sent = content.format in ("text", "markdown")  # or the name would be that of another format
+    facts = {"filename": document.filename if as_sent else "", "media_type": _text_type(content)}
     try:
         wanted = facts_for_strategy(strategy, options, facts)
     except ValueError as exc:

@@ -10,6 +10,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -36,6 +37,8 @@ from .models import (
 ROWS = 2_000  # written by one statement
 CONTENTS = 20  # destroyed in one transaction
 MAX_TF = 32_767  # an int16's
+STALE = timedelta(hours=1)
+UNSEEN = "markup"  # of a chunk: scripts, styles and the like, see chunking/html.py
 PACKED_TERM = np.dtype([("ordinal", ">i4"), ("tf", ">i2")])
 
 T = TypeVar("T")
@@ -89,8 +92,8 @@ class Placed:
 
 
 def place(chunks: Sequence[Chunk]) -> list[Placed]:
-    """Those that are searched first, then their parents; blank ones are left out."""
-    kept = [i for i, chunk in enumerate(chunks) if chunk.text.strip()]
+    """Those that are searched first, then their parents; blank ones are left out, and what no reader sees."""
+    kept = [i for i, chunk in enumerate(chunks) if chunk.text.strip() and chunk.kind != UNSEEN]
     order = sorted(kept, key=lambda i: (chunks[i].level > 0, chunks[i].start, i))
     ordinals = {i: ordinal for ordinal, i in enumerate(order)}
     parents = [chunks[i].parent for i in order]
@@ -248,6 +251,14 @@ def destroy_orphans(project_id: int) -> dict[str, int]:
             return counts
         for name, number in gone.items():
             counts[name] = counts.get(name, 0) + number
+
+
+def destroy_stale_orphans() -> None:
+    """Those that a request left behind which ended between keeping the bytes and recording the document."""
+    before = timezone.now() - STALE
+    rows = DocumentContent.objects.filter(versions=None, documents=None, created_at__lt=before)
+    for project_id in rows.values_list("project_id", flat=True).distinct():
+        destroy_orphans(project_id)
 
 
 def _destroy_batch(project_id: int) -> dict[str, int]:

@@ -90,7 +90,8 @@ def receive(project: Project, new: NewDocument) -> Received:
     Raises InvalidInput, TooLarge, UnsupportedMedia for what cannot be a document.
     """
     file = _inspect(new)
-    _check_wish(project, new)
+    if new.strategy is not None:  # or it is that of the document which is edited, and checked with it
+        check_strategy(project, new.strategy, new.options or {})
     for _ in range(ATTEMPTS):
         content = _store_content(project, file, new.file)
         try:
@@ -126,11 +127,6 @@ def _inspect(new: NewDocument) -> FileFacts:
     except Refused as exc:
         raise UnsupportedMedia(str(exc)) from exc
     return FileFacts(digest.hexdigest(), num_bytes, found)
-
-
-def _check_wish(project: Project, new: NewDocument) -> None:
-    if new.strategy is not None or new.options is not None:
-        check_strategy(project, new.strategy or DEFAULT_STRATEGY, new.options or {})
 
 
 def models_for(project: Project) -> Models:
@@ -209,6 +205,8 @@ def _record(project: Project, new: NewDocument, content: DocumentContent) -> Rec
         document = mine.filter(source="", content=content).first()
     if document is not None:
         return _edit(document, new, content)
+    if new.options is not None:
+        check_strategy(project, new.strategy or DEFAULT_STRATEGY, new.options)
     document = Document(
         project=project,
         scope=scope,
@@ -232,19 +230,23 @@ def edit(project: Project, public_id: Any, new: NewDocument) -> Received:
     """Another content for a document; title and metadata where they are given. Raises Conflict where another document
     of the scope has just this content."""
     file = _inspect(new)
-    _check_wish(project, new)
     for _ in range(ATTEMPTS):
         content = _store_content(project, file, new.file)
-        with transaction.atomic():
-            if _hold(content):
-                return _edit(lock_document(project, public_id), new, content)
-    raise Conflict("the same document was being deleted while it was sent: send it again")
+        try:
+            with transaction.atomic():
+                if _hold(content):
+                    return _edit(lock_document(project, public_id), new, content)
+        except IntegrityError:
+            continue
+    raise Conflict("the same document was being changed while it was sent: send it again")
 
 
 def _edit(document: Document, new: NewDocument, content: DocumentContent) -> Received:
     _change(document, title=new.title, metadata=new.metadata)
     strategy = new.strategy or document.strategy
     options = document.options if new.options is None and strategy == document.strategy else new.options or {}
+    if new.strategy is not None or new.options is not None:
+        check_strategy(document.project, strategy, options)
     same = (document.content_id, document.strategy, document.options) == (content.pk, strategy, options)
     if same and document.state != JobStatus.FAILED:
         return Received(document, document.event)
@@ -310,6 +312,13 @@ def rechunk(project: Project, public_id: Any, *, strategy: str | None, options: 
 
 def switch(project: Project, public_id: Any, chunking_id: Any) -> DocumentChunking:
     """Lets a chunking serve that was ready before, with the text that it is of. Raises NotFound and Conflict."""
+    try:
+        return _switch(project, public_id, chunking_id)
+    except IntegrityError as exc:
+        raise Conflict("another document was given the content of this chunking at the same moment") from exc
+
+
+def _switch(project: Project, public_id: Any, chunking_id: Any) -> DocumentChunking:
     with transaction.atomic():
         document = lock_document(project, public_id)
         use = document.chunkings.select_related("chunking", "version__content").filter(public_id=chunking_id).first()

@@ -129,7 +129,8 @@ def _read(request: Request) -> tuple[Mapping[str, Any], Any]:
     """(fields, file), of a form or of JSON; the file is None where JSON has no content."""
     if request.content_type and request.content_type.startswith("multipart/"):
         limit = settings.ENV.document_max_mb * 2**20
-        if int(request.META.get("CONTENT_LENGTH") or 0) > limit + FORM_ROOM_BYTES:
+        length = str(request.META.get("CONTENT_LENGTH") or "")
+        if length.isdecimal() and int(length) > limit + FORM_ROOM_BYTES:
             raise TooLarge(f"the document is over {settings.ENV.document_max_mb} MB: split it")
         form: Any = request.data
         fields = {name: form[name] for name in form if name not in request.FILES}
@@ -186,9 +187,10 @@ def _to_new(data: Mapping[str, Any], file: Any, *, needs_file: bool = True) -> s
 def _answer(request: Request, received: stage.Received, wait_s: float) -> Response:
     """The document, with the event that follows what was begun."""
     event = received.event
-    if received.changed and event is not None:
-        tasks.enqueue(event)
-        event.refresh_from_db()
+    if event is not None:
+        if received.changed:
+            tasks.enqueue(event)
+            event.refresh_from_db()
         handlers.wait_for(event, wait_s)
     rows = Document.objects.select_related("content", "event").filter(pk=received.document.pk)
     found = rows.first()

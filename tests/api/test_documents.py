@@ -207,6 +207,37 @@ def test_it_cuts_anew_and_goes_back(client: ApiClient) -> None:
     assert search(client, "Is a dog allowed?")
 
 
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [
+        ("fixed", {"max_tokens": 20}),
+        ("sentence", {"max_tokens": 20}),
+        ("markdown", {"max_tokens": 60}),
+        ("code", {}),
+        ("conversation", {}),
+        ("hierarchical", {"inner": "sentence", "inner_options": {"max_tokens": 16}}),
+        ("auto", {"max_tokens": 60}),
+    ],
+)
+def test_it_cuts_by_every_strategy_of_text(client: ApiClient, strategy: str, options: dict[str, Any]) -> None:
+    made = send(client, strategy=strategy, options=options)
+    assert (made.status, made.json["state"]) == (200, "SUCCEEDED"), made
+    chunks = client.get(f"{PATH}{made.json['id']}/chunks/").json["results"]
+    assert "".join(chunk["text"] for chunk in chunks) == LEASE
+    assert [chunk["ordinal"] for chunk in chunks] == list(range(len(chunks)))
+    hit = search(client, "Is a dog allowed in the flat?")[0]
+    assert "dog" in hit["memory"]
+    if strategy in ("markdown", "auto"):
+        assert hit["headings"] == ["Lease", "Pets"]
+
+
+def test_it_cuts_a_converted_page_by_what_it_became(client: ApiClient) -> None:
+    page = b"<title>Zoo</title><h1>Zoo</h1><h2>Prices</h2><p>Adults pay twenty.</p><h2>Hours</h2><p>Open at nine.</p>"
+    made = upload(client, page, "zoo.html", strategy="auto", options='{"max_tokens": 16}').json
+    assert made["state"] == "SUCCEEDED", made
+    assert search(client, "When does it open?")[0]["headings"] == ["Zoo", "Hours"]
+
+
 def test_it_goes_back_to_an_older_text(client: ApiClient) -> None:
     made = send(client).json
     client.put(f"{PATH}{made['id']}/", {"content": "Everything is different now."})
