@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def measure_edit(service: Service, num_paragraphs: int) -> dict[str, Any]:
     done, _ = follow(service, made["id"], timeout_s=1_800)
     first_s = time.perf_counter() - started
     found: dict[str, Any] = {"chunks": done["num_chunks"], "first_s": round(first_s, 1)}
-    edits = {
+    edits: dict[str, Callable[[], Any]] = {
         "insertion": lambda: paragraphs.insert(num_paragraphs // 2, "A paragraph that was not there before."),
         "deletion": lambda: paragraphs.pop(num_paragraphs // 3),
         "one word": lambda: paragraphs.__setitem__(5, paragraphs[5] + " Changed."),
