@@ -33,7 +33,7 @@ from .search_cache import Documents
 from .signals import Scores
 from .windows import Windows
 
-EXACT_LIMIT = 20_000  # chunks: below it their vectors are all compared
+EXACT_LIMIT = 10_000  # chunks: below it their vectors are all compared
 NUM_APPROXIMATE = 400  # candidates taken from each of HNSW and BM25 above it
 HNSW_EF_SEARCH = 400
 MAX_SCAN_TUPLES = 200_000  # of the index, before a selective filter gives up
@@ -317,15 +317,17 @@ def load_chunks(
 
 
 def _load_rows(places: Iterable[tuple[int, int]]) -> dict[tuple[int, int], DocumentChunk]:
-    wanted: dict[int, list[int]] = {}
-    for chunking, ordinal in places:
-        wanted.setdefault(chunking, []).append(ordinal)
-    rows: dict[tuple[int, int], DocumentChunk] = {}
-    for chunking, ordinals in wanted.items():
-        chosen = DocumentChunk.objects.filter(chunking=chunking, ordinal__in=ordinals)
-        for row in chosen.select_related("passage").annotate(content_id=F("chunking__content")):
-            rows[chunking, row.ordinal] = row
-    return rows
+    wanted = list(places)
+    chunkings, ordinals = [chunking for chunking, _ in wanted], [ordinal for _, ordinal in wanted]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.id FROM unnest(%s::bigint[], %s::int[]) AS t(chunking, ordinal) "
+            "JOIN memory_service_documentchunk c ON c.chunking_id = t.chunking AND c.ordinal = t.ordinal",
+            [chunkings, ordinals],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    rows = DocumentChunk.objects.filter(pk__in=ids).select_related("passage")
+    return {(row.chunking_id, row.ordinal): row for row in rows.annotate(content_id=F("chunking__content"))}
 
 
 def _to_found(

@@ -44,8 +44,8 @@ def run(event_id: int) -> datetime | None:
             return exc.retry_at
         except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
             if record_failure(event, exc) == EventStatus.PENDING:
-                event.refresh_from_db(fields=["retry_at"])
-                return event.retry_at
+                # Of what was forgotten meanwhile the event is gone too.
+                return Event.objects.filter(pk=event.pk).values_list("retry_at", flat=True).first()
             return None
         now = timezone.now()
         Event.objects.filter(pk=event.pk, claim=event.claim).update(
