@@ -21,7 +21,7 @@ from .models import EvaluationRun, ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
 
-CHANGING = (tasks.process_scope.name, tasks.run_deletion.name, tasks.run_job.name)
+CHANGING = (tasks.process_scope.name, tasks.run_deletion.name, tasks.process_document.name)
 
 
 def _send(task: Any, *arguments: int) -> None:

@@ -16,7 +16,16 @@ from django.db import connection, connections
 from django.utils import timezone
 
 from chunking.types import Chunk
-from memory_service import document_search, document_stages, document_storage, documents, forgetting, jobs, webhooks
+from memory_service import (
+    document_search,
+    document_stages,
+    document_storage,
+    documents,
+    forgetting,
+    jobs,
+    tasks,
+    webhooks,
+)
 from memory_service.errors import Conflict, InvalidInput
 from memory_service.filters import parse
 from memory_service.ingest import EntityIds
@@ -460,3 +469,22 @@ def test_it_says_what_a_document_is_that_has_no_text(project: Project) -> None:
         document_stages.parse(content, document_stages.Turn(event))
     assert not content.pages.exists()
     assert issubclass(Refused, ValueError)
+
+
+def test_it_waits_in_a_queue_of_its_own(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or memories would wait for all the documents that were sent before them."""
+    sent: list[tuple[str, str]] = []
+
+    def publish(task: Any, *args: Any, **options: Any) -> None:
+        route = tasks.process_document.app.amqp.router.route({}, task.name)
+        queue = route.get("queue")
+        sent.append((task.name.rpartition(".")[2], getattr(queue, "name", queue) or "default"))
+
+    monkeypatch.setattr("celery.app.task.Task.apply_async", publish)
+    event = documents.receive(project, new(TEXT)).event
+    assert event is not None
+    tasks.enqueue(event)
+    Event.objects.filter(pk=event.pk).update(updated_at=timezone.now() - timedelta(minutes=1))
+    tasks.sweep()
+    assert sent == [("process_document", "documents")] * 2
+    assert {queue.name for queue in tasks.process_document.app.conf.task_queues} == {"default", "documents"}
