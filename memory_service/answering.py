@@ -33,7 +33,7 @@ from .evidence import Evidence, citations_of, day_of, evidence_text
 from .extractive_answer import extract_answer
 from .filters import Filter, Test, flat_parts, only_user
 from .llm import LLMConfig, complete, complete_structured, stream
-from .models import Answer, Memory, Message, Project, Scope
+from .models import Answer, Document, Memory, Message, Project, Scope
 from .models.answers import ANSWER_DAYS, until_dropped
 from .project_llm import llm_of
 from .prompts.answer import NOT_KNOWN, Example, answer_prompt
@@ -418,6 +418,7 @@ def _keep(project: Project, request: AnswerRequest, draft: Draft) -> Answer:
     _lock(Scope, scope_ids)
     _lock(Memory, {item.hit.memory.pk for item in items if item.hit.memory is not None})
     _lock(Message, {item.hit.message.pk for item in items if item.hit.message is not None})
+    _lock(Document, {item.hit.chunk.document.pk for item in items if item.hit.chunk is not None})
     row = _to_row(project, request, draft)
     row.save()
     return row
@@ -450,7 +451,7 @@ def _to_row(project: Project, request: AnswerRequest, draft: Draft) -> Answer:
     )
 
 
-def _lock(model: type[Scope] | type[Memory] | type[Message], ids: set[int]) -> None:
+def _lock(model: type[Scope] | type[Memory] | type[Message] | type[Document], ids: set[int]) -> None:
     """Against deletion alone, as a foreign key to the rows would. Raises Conflict where one is gone."""
     if not ids:
         return

@@ -67,6 +67,11 @@ class Environment(BaseSettings):
     webhook_allow_private: bool = False
 
     max_message_chars: int = Field(default=200_000, ge=1_000, le=1_000_000)
+    document_max_mb: int = Field(default=50, ge=1, le=2_000)
+    document_max_pages: int = Field(default=5_000, ge=1, le=1_000_000)
+    document_max_chars: int = Field(default=20_000_000, ge=1_000, le=1_000_000_000)
+    document_parser_mb: int = Field(default=1_024, ge=256, le=65_536)
+    document_timeout_s: float = Field(default=300.0, gt=0, le=86_400)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
     forgetting_receipts: Literal["hash", "name"] = "hash"

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 
 from . import compression, ledger, retrieval, stable_order, tokens
 from .context_sections import SECTIONS, load_sections
+from .document_search import FoundChunk
 from .embedding import embed_query
 from .errors import InvalidInput
 from .extractive import num_words
@@ -84,7 +85,9 @@ class Candidate:
         memory, message = self.hit.memory, self.hit.message
         if memory is not None:
             return memory.said_at, memory.position or 0, memory.pk
-        assert message is not None  # a hit is one of the two
+        if (chunk := self.hit.chunk) is not None:
+            return chunk.document.created_at, chunk.start, chunk.pk
+        assert message is not None  # a hit is one of the three
         return message.said_at, message.seq, message.pk
 
 
@@ -100,6 +103,7 @@ class Item:
     tokens: int
     compressed: bool
     sources: list[Source]
+    chunk: FoundChunk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +229,11 @@ def choose_candidates(
 
 def to_candidate(hit: Hit) -> Candidate:
     memory = hit.memory
+    if hit.chunk is not None:
+        return chunk_candidate(hit, hit.chunk)
     if memory is None:
         message = hit.message
-        assert message is not None  # a hit is one of the two
+        assert message is not None  # a hit is one of the three
         speaker = f"{message.name or message.role.capitalize()}: "
         return Candidate(hit, str(message.public_id), speaker, message.content, message.said_at.date().isoformat())
     speaker = f"{memory.speaker}: " if memory.speaker else ""
@@ -236,6 +242,12 @@ def to_candidate(hit: Hit) -> Candidate:
         speaker = ""  # a fact names its subject in its own words
     note = f" (until {memory.invalid_at.date().isoformat()})" if memory.invalid_at else ""
     return Candidate(hit, str(memory.public_id), speaker, text, memory.said_at.date().isoformat(), note)
+
+
+def chunk_candidate(hit: Hit, chunk: FoundChunk) -> Candidate:
+    """The document is named where a memory has its speaker: with the page, so that it can be cited."""
+    day = chunk.document.created_at.date().isoformat()
+    return Candidate(hit, str(chunk.public_id), f"{chunk.place}: ", chunk.text, day)
 
 
 def focused(candidate: Candidate) -> Candidate:
@@ -362,6 +374,7 @@ def to_item(drawing: Drawing, candidate: Candidate, span: tuple[int, int]) -> It
         tokens=drawing.cost_of(candidate),
         compressed=candidate.compressed,
         sources=candidate.hit.sources,
+        chunk=candidate.hit.chunk,
     )
 
 

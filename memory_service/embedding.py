@@ -120,10 +120,11 @@ def _make_profile(name: str) -> EmbeddingProfile:
 
 
 def create_index(profile: EmbeddingProfile) -> None:
-    """A partial HNSW index over the profile's rows, cast to its dimensions."""
+    """Partial HNSW indexes over the profile's rows, of memories and of passages, cast to its dimensions."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE INDEX IF NOT EXISTS embedding_hnsw_{profile.pk} ON memory_service_embedding "
-            f"USING hnsw ((vector::vector({profile.dimensions})) vector_cosine_ops) "
-            f"WITH (m = {HNSW_M}, ef_construction = {HNSW_EF_CONSTRUCTION}) WHERE profile_id = {profile.pk}"
-        )
+        for table, name in (("embedding", "embedding_hnsw"), ("passageembedding", "passage_hnsw")):
+            cursor.execute(
+                f"CREATE INDEX IF NOT EXISTS {name}_{profile.pk} ON memory_service_{table} "
+                f"USING hnsw ((vector::vector({profile.dimensions})) vector_cosine_ops) "
+                f"WITH (m = {HNSW_M}, ef_construction = {HNSW_EF_CONSTRUCTION}) WHERE profile_id = {profile.pk}"
+            )

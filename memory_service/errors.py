@@ -7,6 +7,7 @@
     ├── NotFound              404  no such thing, or not in this project
     ├── Conflict              409  true of the data as it is: immutable, duplicate
     ├── TooLarge              413  over a limit that the message names
+    ├── UnsupportedMedia      415  a file of a kind that is not read
     ├── TooSoon               429  the same was asked for a moment ago
     └── LLMError                   the language model gave no usable answer
         ├── LLMUnavailable         time-out, 429, 5xx, connection lost: try again later
@@ -55,6 +56,10 @@ class Conflict(ServiceError):
 
 class TooLarge(ServiceError):
     status = 413
+
+
+class UnsupportedMedia(ServiceError):
+    status = 415
 
 
 class TooSoon(ServiceError):

@@ -1,4 +1,5 @@
-"""Ranked hits -> numbered lines under a budget of tokens, and numbers -> the messages that they rest on."""
+"""Ranked hits -> numbered lines under a budget of tokens, and numbers -> the messages or the places in documents that
+they rest on."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from .document_search import FoundChunk
 from .models import Memory, MemorySource
 from .refining import sentence_texts
 from .retrieval import Hit
@@ -39,13 +41,15 @@ class EvidenceItem:
     def scope_id(self) -> int:
         if self.hit.memory is not None:
             return self.hit.memory.scope_id
-        assert self.hit.message is not None  # a hit is one or the other
+        if self.hit.chunk is not None:
+            return self.hit.chunk.document.scope_id
+        assert self.hit.message is not None  # a hit is one of the three
         return self.hit.message.session.scope_id
 
     @property
     def public_id(self) -> str:
-        row = self.hit.memory or self.hit.message
-        assert row is not None  # a hit is one or the other
+        row = self.hit.memory or self.hit.message or self.hit.chunk
+        assert row is not None  # a hit is one of the three
         return str(row.public_id)
 
 
@@ -105,8 +109,10 @@ def _item(number: int, hit: Hit) -> EvidenceItem:
         speaker = memory.speaker or "" if episodic else ""
         text = memory.text.removeprefix(f"{speaker}: ") if speaker else memory.text
         said_at = memory.said_at if episodic else memory.valid_at or memory.said_at
+    elif (chunk := hit.chunk) is not None:
+        speaker, text, said_at = chunk.place, chunk.text, chunk.document.created_at
     else:
-        assert hit.message is not None  # a hit is one or the other
+        assert hit.message is not None  # a hit is one of the three
         message = hit.message
         speaker, text, said_at = message.name or message.role, message.content, message.said_at
     if hit.sentences:
@@ -164,10 +170,12 @@ def _load_spans(memory_ids: Iterable[int]) -> dict[int, list[dict[str, Any]]]:
 
 def _citation(item: EvidenceItem, spans: dict[int, list[dict[str, Any]]]) -> dict[str, Any]:
     memory, message = item.hit.memory, item.hit.message
+    if item.hit.chunk is not None:
+        return _chunk_citation(item, item.hit.chunk)
     if memory is not None:
         sources = spans.get(memory.pk, [])
     else:
-        assert message is not None  # a hit is one or the other
+        assert message is not None  # a hit is one of the three
         sources = [_source(message, 0, len(message.content))]
     return {
         "number": item.number,
@@ -176,6 +184,28 @@ def _citation(item: EvidenceItem, spans: dict[int, list[dict[str, Any]]]) -> dic
         "text": item.text,
         "created_at": item.said_at.isoformat(),
         "sources": sources,
+    }
+
+
+def _chunk_citation(item: EvidenceItem, chunk: FoundChunk) -> dict[str, Any]:
+    """The document, the pages and the characters of its text."""
+    document = chunk.document
+    span = {"start": chunk.start, "end": chunk.end}
+    pages = {"page_start": chunk.pages[0] if chunk.pages else None, "page_end": chunk.pages[1] if chunk.pages else None}
+    return {
+        "number": item.number,
+        "memory_id": None,
+        "kind": "document_chunk",
+        "text": item.text,
+        "created_at": item.said_at.isoformat(),
+        "document_id": str(document.public_id),
+        "chunk_id": str(chunk.public_id),
+        "title": document.title or None,
+        "source": document.source or None,
+        "headings": list(chunk.headings),
+        **pages,
+        **span,
+        "sources": [{"document_id": str(document.public_id), **span, **pages, "quote": chunk.text}],
     }
 
 

@@ -534,3 +534,28 @@ def _message_test(test: Test) -> Q | None:
     if test.field == "metadata" and test.operator == "key" and test.value[1] == "eq":
         return Q(event__options__contains={"metadata": {test.value[0]: test.value[2]}})
     return None
+
+
+# Filter -> condition on documents
+
+
+def to_document_q(node: Filter) -> Q | None:
+    """The same condition on Document, annotated with `said_at`, or None where a document has nothing that it could be
+    asked of."""
+    if isinstance(node, Test):
+        return _document_test(node)
+    parts = [to_document_q(part) for part in node.parts]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    if node.operator == "NOT":
+        return ~_join(known, Q.OR)
+    return _join(known, node.operator) if known else Q()
+
+
+def _document_test(test: Test) -> Q | None:
+    if test.field in ENTITY_FIELDS:
+        return _plain(test)
+    if test.field in ("created_at", "timestamp", "updated_at"):
+        return _moment(test)
+    return _metadata(test) if test.field == "metadata" else None

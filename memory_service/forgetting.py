@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from . import caches, chronicle, knowledge, ledger, profiles
+from . import caches, chronicle, document_storage, knowledge, ledger, profiles
 from .editing import close_by_request
 from .embedding import embed_texts
 from .erasure import Erasure
@@ -32,6 +32,7 @@ from .models import (
     ApiKey,
     Assertion,
     ContextLedger,
+    Document,
     Entity,
     EntityRecord,
     EvaluationCorpus,
@@ -304,7 +305,9 @@ def forget_life(project: Project, kind: str, name: str) -> None:
 def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None = None) -> dict[str, int]:
     """The whole scope, or one run of it. Returns what the erasure has counted so far."""
     erasure = erasure or Erasure()
+    project_id = Scope.objects.filter(pk=scope_id).values_list("project_id", flat=True).first()
     profiles.forget_scope(scope_id)
+    _forget_document_events(scope_id, name if kind == "run" else None, erasure)
     if kind == "run":
         _forget_run(scope_id, name, erasure)
     else:
@@ -315,7 +318,18 @@ def forget_in_scope(scope_id: int, kind: str, name: str, erasure: Erasure | None
     erasure.destroy(EvaluationRun.objects.filter(scope_ids__contains=[scope_id]))
     erasure.destroy(Answer.objects.filter(scope_ids__contains=[scope_id]))
     erasure.destroy(ContextLedger.objects.filter(scope_ids__contains=[scope_id]))
+    if project_id is not None:  # texts of documents that nobody else has
+        erasure.counts.update(document_storage.destroy_orphans(project_id))
     return {**dict.fromkeys(ALWAYS_COUNTED, 0), **erasure.counts}
+
+
+def _forget_document_events(scope_id: int, run_id: str | None, erasure: Erasure) -> None:
+    """The work on documents: an event names no scope, and its options and errors may repeat what was sent."""
+    rows = Document.objects.filter(scope=scope_id)
+    rows = rows if run_id is None else rows.filter(run_id=run_id)
+    for project_id, public_id in list(rows.values_list("project_id", "public_id")):
+        events = Event.objects.filter(project=project_id, type=Event.Type.DOCUMENT, options__document=str(public_id))
+        erasure.destroy(events)
 
 
 def forget_scope(scope_id: int) -> dict[str, int]:
@@ -365,13 +379,14 @@ def _forget_run(scope_id: int, run_id: str, erasure: Erasure) -> None:
     gone = [str(public_id) for public_id in memories.values_list("public_id", flat=True)]
     knowledge.forget_memories(list(memories.values_list("pk", flat=True)))
     erasure.destroy(memories)
+    erasure.destroy(Document.objects.filter(scope=scope_id, run_id=run_id))
     erasure.destroy(sessions)
     erasure.destroy(Event.objects.filter(pk__in=events, messages__isnull=True))
     _drop_results(scope_id, gone)
     if timelines:
         chronicle.refold(Scope.objects.get(pk=scope_id), timelines, reason="what was said in a forgotten run is gone")
     erasure.destroy(Entity.objects.filter(scope=scope_id, memory_links__isnull=True))
-    if Scope.objects.filter(pk=scope_id, sessions__isnull=True, memories__isnull=True).exists():
+    if Scope.objects.filter(pk=scope_id, sessions__isnull=True, memories__isnull=True, documents__isnull=True).exists():
         erasure.destroy_scope(scope_id)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from . import categories, overview, profiles, session_summaries
+from . import categories, document_stages, overview, profiles, session_summaries
 from .errors import NotFound
-from .ingest import MAX_ATTEMPTS, claim, give_up, record_failure
+from .ingest import MAX_ATTEMPTS, claim, give_up, record_failure, release
 from .locks import Kind, advisory_lock
 from .models import Event, EventStatus, Project, Session
 
@@ -39,10 +39,13 @@ def run(event_id: int) -> datetime | None:
             return None
         try:
             results, notes = JOBS[event.type](event)
+        except document_stages.NotDone as exc:
+            release([event])
+            return exc.retry_at
         except Exception as exc:  # noqa: BLE001 - whatever it was, it must end in a row that a person can read
             if record_failure(event, exc) == EventStatus.PENDING:
-                event.refresh_from_db(fields=["retry_at"])
-                return event.retry_at
+                # Of what was forgotten meanwhile the event is gone too.
+                return Event.objects.filter(pk=event.pk).values_list("retry_at", flat=True).first()
             return None
         now = timezone.now()
         Event.objects.filter(pk=event.pk, claim=event.claim).update(
@@ -81,4 +84,5 @@ JOBS: dict[str, Callable[[Event], Done]] = {
     Event.Type.CATEGORIZE: _categorise,
     Event.Type.PROFILE: _profiles,
     Event.Type.SUMMARY: _summary,
+    Event.Type.DOCUMENT: document_stages.process,
 }

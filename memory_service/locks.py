@@ -24,6 +24,7 @@ class Kind(IntEnum):
     IMPORT = 22
     PROJECT = 23
     EVALUATION = 24
+    DOCUMENT = 25
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from . import ranking
+from . import document_storage, ranking
 from .errors import Conflict, Forbidden, InvalidInput, NotFound, TooLarge
 from .forgetting import forget_scope
 from .locks import Kind, advisory_lock
@@ -527,6 +527,7 @@ def _remove(deletion: ProjectDeletion) -> bool:
             ProjectDeletion.objects.filter(pk=deletion.pk).update(deleted=deletion.deleted, updated_at=timezone.now())
         if busy:
             return True
+        document_storage.destroy_orphans(project.pk)
         _count(deletion, "events", _delete_in_batches(Event.objects.filter(project=project)))
     _finish(deletion, project)
     return False

@@ -15,13 +15,13 @@ from celery.signals import task_postrun
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from . import answering, exporting, importing, organisations, stable_order, tasks, webhooks
+from . import answering, document_storage, exporting, importing, organisations, stable_order, tasks, webhooks
 from .evaluation import jobs as evaluation_jobs
 from .models import EvaluationRun, ImportJob, MemoryExport, ProjectDeletion
 
 logger = logging.getLogger(__name__)
 
-CHANGING = (tasks.process_scope.name, tasks.run_deletion.name)
+CHANGING = (tasks.process_scope.name, tasks.run_deletion.name, tasks.process_document.name)
 
 
 def _send(task: Any, *arguments: int) -> None:
@@ -102,6 +102,7 @@ def tidy() -> None:
     evaluation_jobs.drop_orphans()
     answering.drop_expired()
     stable_order.drop_expired()
+    document_storage.destroy_stale_orphans()
 
 
 @shared_task

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from . import focus, lexical, reranking, selection
+from . import document_search, focus, lexical, reranking, selection
 from .embedding import Vectors, embed_query, embed_texts
 from .expansion import Expansion
 from .llm import CHARS_PER_TOKEN
@@ -348,14 +348,25 @@ class _Run:
             ids, found = self.fetch_vectors(list(rows))
             self._vectors = np.zeros((len(self.hits), found.shape[1]), np.float32)
             self._vectors[[rows[int(i)] for i in ids]] = found
+            self._add_chunks(self._vectors)
         return self._vectors
+
+    def _add_chunks(self, vectors: Vectors) -> None:
+        chunks = {i: hit.chunk for i, hit in enumerate(self.hits) if hit.chunk is not None}
+        if chunks:
+            known = document_search.load_vectors([chunk.passage_id for chunk in chunks.values()])
+            for i, chunk in chunks.items():
+                if chunk.passage_id in known:
+                    vectors[i] = known[chunk.passage_id]
 
 
 def text_of(hit: Hit) -> str:
     """As it is returned."""
     if hit.memory is not None:
         return hit.memory.text
-    assert hit.message is not None  # a hit is one or the other
+    if hit.chunk is not None:
+        return hit.chunk.text
+    assert hit.message is not None  # a hit is one of them
     return f"{hit.message.name}: {hit.message.content}" if hit.message.name else hit.message.content
 
 
@@ -373,10 +384,12 @@ def session_of(hit: Hit) -> Any:
     """Of its first source, since a fact belongs to the talk it was drawn from; None where there is none."""
     if hit.sources:
         return hit.sources[0].session
+    if hit.chunk is not None:
+        return hit.chunk.document.public_id
     return hit.message.session.public_id if hit.message is not None else None
 
 
 def name_of(hit: Hit) -> str:
-    row = hit.memory if hit.memory is not None else hit.message
-    assert row is not None  # a hit is one or the other
+    row = hit.memory or hit.message or hit.chunk
+    assert row is not None  # a hit is one of them
     return str(row.public_id)

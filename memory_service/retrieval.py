@@ -10,6 +10,7 @@
     life        feedback and decay, where there are any (ranking.py)
     dedupe      of a turn and a fact drawn from it the worse goes behind those that bring something new
     pending     messages that are accepted but not yet processed, found by their words
+    documents   where they are asked for: chunks of documents, ranked by the same signals (document_search.py)
     refine      rerank, diversity, selection, focus, where they are asked for (refining.py)
 
 Every signal is on an absolute scale (a cosine; the share of the best BM25 that a text of mean length reaches), so that
@@ -35,6 +36,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from . import caches, fusion, lexical, questions, ranking, refining, signals, traits
+from .document_search import ChunkQuery, FoundChunk, find_chunks
 from .embedding import Vectors, embed_query, serving_profile, to_literal
 from .expansion import Expand, expand_request, fuse_rankings
 from .filters import Filter, scope_condition, to_message_q, to_q
@@ -78,6 +80,8 @@ STAGES: dict[str, frozenset[str]] = {
     "dedupe": frozenset(),
 }
 
+INCLUDES = ("memories", "documents")
+
 Scores = NDArray[np.float64]
 
 # Three numbers for six: the database packs ten thousand rows in 4 ms so, and in 6 ms one by one.
@@ -104,6 +108,7 @@ class SearchRequest:
     also: tuple[str, ...] = ()  # other wordings of the query (expansion.py), searched for beside it
     refine: Refinement = field(default_factory=Refinement)
     trace: Trace | None = None  # is told what expansion and refining did
+    include: tuple[str, ...] = ("memories",)  # of INCLUDES: what is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Source:
 
 @dataclass(slots=True)
 class Hit:
-    """A memory, or a message that is not processed yet, with its score and the parts of it.
+    """A memory, a message that is not processed yet, or a chunk of a document, with its score and the parts of it.
 
     breakdown: each signal, as it was. contributions: what each added to the score's logit, where it was learned.
     """
@@ -133,12 +138,13 @@ class Hit:
     message: Message | None = None
     sources: list[Source] = field(default_factory=list)
     sentences: list[Sentence] = field(default_factory=list)  # in focus mode, those that were kept
+    chunk: FoundChunk | None = None
 
     @property
     def key(self) -> tuple[str, int]:
         """What it is, among hits."""
-        row = self.memory or self.message
-        assert row is not None  # a hit is one or the other
+        row = self.memory or self.message or self.chunk
+        assert row is not None  # a hit is one of them
         return type(row).__name__, row.pk
 
     @property
@@ -182,6 +188,31 @@ def find_all(project: Project, request: SearchRequest) -> list[Hit]:
 
 def find(project: Project, request: SearchRequest) -> list[Hit]:
     """Hits of the query alone, best first."""
+    found = find_memories(project, request) if "memories" in request.include else []
+    if "documents" in request.include:
+        found = merge(found, find_in_documents(project, request), request.top_k)
+    return found
+
+
+def find_in_documents(project: Project, request: SearchRequest) -> list[Hit]:
+    """Chunks. Their scores are made as those of memories are, so that the two can be merged."""
+    moments = [at for at in (request.moment.as_of, request.moment.known_at) if at is not None]
+    asked = ChunkQuery(
+        request.query,
+        request.filter,
+        top_k=request.top_k,
+        threshold=request.threshold,
+        keyword_search=request.keyword_search,
+        fusion=request.fusion,
+        before=min(moments, default=None),
+        left_out=frozenset().union(*(STAGES[stage] for stage in request.without)),
+    )
+    found = find_chunks(project, asked)
+    return [Hit(one.score, one.breakdown, contributions=one.contributions, chunk=one) for one in found]
+
+
+def find_memories(project: Project, request: SearchRequest) -> list[Hit]:
+    """Memories, and messages that are none yet."""
     vector = _beside.submit(embed_query, request.query)  # on another core, while the database reads
     scope_ids = find_scopes(project, request.filter)
     passing = compile_passing(project, scope_ids, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kombu import Exchange, Queue
 from psycopg.conninfo import conninfo_to_dict
 
 from .config import read_environment, read_or_make_secret
@@ -96,6 +97,9 @@ CELERY_WORKER_CONCURRENCY = ENV.worker_concurrency
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
+# A worker takes from both in turns: however many documents were sent, the next memory waits for one turn of one.
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in ("default", "documents")]
+CELERY_TASK_ROUTES = {"memory_service.tasks.process_document": {"queue": "documents", "routing_key": "documents"}}
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 5}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {

@@ -32,7 +32,9 @@ def enqueue(event: Event) -> None:
     if time.monotonic() < _broker_away_until:
         return
     try:
-        if event.type in jobs.JOBS:
+        if event.type == Event.Type.DOCUMENT:
+            process_document.apply_async((event.pk,), retry=False)
+        elif event.type in jobs.JOBS:
             run_job.apply_async((event.pk,), retry=False)
         elif event.type == Event.Type.DELETE:
             run_deletion.apply_async((event.pk,), retry=False)
@@ -62,6 +64,14 @@ def run_job(event_id: int) -> None:
     retry_at = jobs.run(event_id)
     if retry_at is not None:
         run_job.apply_async((event_id,), countdown=max(0.0, (retry_at - timezone.now()).total_seconds()))
+
+
+@shared_task
+def process_document(event_id: int) -> None:
+    """In a queue of its own, so that a memory waits for one turn of a document and not for all that were sent."""
+    retry_at = jobs.run(event_id)
+    if retry_at is not None:
+        process_document.apply_async((event_id,), countdown=max(0.0, (retry_at - timezone.now()).total_seconds()))
 
 
 @shared_task
@@ -97,7 +107,11 @@ def sweep() -> None:
         process_scope.delay(scope_id)
     for event_id in waiting.filter(type=Event.Type.DELETE).values_list("pk", flat=True):
         run_deletion.delay(event_id)
-    for event_id in waiting.filter(type__in=list(jobs.JOBS)).values_list("pk", flat=True):
+    documents = waiting.filter(type=Event.Type.DOCUMENT)
+    for event_id in documents.values_list("pk", flat=True):
+        process_document.delay(event_id)
+    others = [kind for kind in jobs.JOBS if kind != Event.Type.DOCUMENT]
+    for event_id in waiting.filter(type__in=others).values_list("pk", flat=True):
         run_job.delay(event_id)
 
 

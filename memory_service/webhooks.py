@@ -28,7 +28,7 @@ from . import outbound
 from .errors import Conflict, InvalidInput, NotFound, TooLarge
 from .llm import parse_retry_after
 from .locks import Kind, advisory_lock
-from .models import Project, Webhook, WebhookDelivery
+from .models import Document, Project, Webhook, WebhookDelivery
 from .models.platform import make_secret
 from .validation import check_text
 
@@ -53,6 +53,10 @@ OPERATIONS = {
     "memory_update": "UPDATE",
     "memory_delete": "DELETE",
     "memory_categorize": "CATEGORIZE",
+    "document_add": "ADD",
+    "document_update": "UPDATE",
+    "document_delete": "DELETE",
+    "document_fail": "FAIL",
 }
 GONE, TOO_MANY = 410, 429
 
@@ -143,7 +147,7 @@ def _read_event_types(value: Any) -> list[str]:
 def redeliver(delivery: WebhookDelivery) -> WebhookDelivery:
     """Puts one back, with all its attempts before it. Raises Conflict while it is still on its way."""
     over = WebhookDelivery.objects.filter(pk=delivery.pk, status__in=["delivered", "dead"])
-    if delivery.revision_id is None and not delivery.forgotten:
+    if delivery.revision_id is None and not delivery.forgotten and not is_of_document(delivery):
         raise Conflict("what this delivery told was forgotten: there is nothing to send again")
     if not over.update(status="pending", num_attempts=0, due_at=timezone.now(), error="", delivered_at=None):
         raise Conflict("this delivery is still on its way")
@@ -283,6 +287,8 @@ def signature(secret: str, timestamp: str, body: bytes) -> str:
 
 def render_payload(delivery: WebhookDelivery) -> dict[str, Any] | None:
     """The protocol's `event_details`, and beside it what a receiver would otherwise have to ask for."""
+    if is_of_document(delivery):
+        return render_document_payload(delivery)
     details: dict[str, Any] = {
         "id": str(delivery.memory_public_id),
         "data": {"memory": None},
@@ -315,6 +321,39 @@ def render_payload(delivery: WebhookDelivery) -> dict[str, Any] | None:
         "type": delivery.event_type,
         "project_id": str(delivery.webhook.project.public_id),
         "event_details": details,
+    }
+
+
+def is_of_document(delivery: WebhookDelivery) -> bool:
+    return str(delivery.event_type).startswith("document_")
+
+
+def render_document_payload(delivery: WebhookDelivery) -> dict[str, Any] | None:
+    """What the document is when it is sent, without its text; None where it was forgotten."""
+    document = Document.objects.filter(public_id=delivery.memory_public_id).select_related("content").first()
+    if document is None:
+        return None
+    return {
+        "delivery_id": str(delivery.public_id),
+        "type": delivery.event_type,
+        "project_id": str(delivery.webhook.project.public_id),
+        "event_details": {
+            "id": str(document.public_id),
+            "event": OPERATIONS[delivery.event_type],
+            "title": document.title or None,
+            "source": document.source or None,
+            "user_id": document.user_id,
+            "agent_id": document.agent_id,
+            "app_id": document.app_id,
+            "run_id": document.run_id,
+            "metadata": document.metadata or None,
+            "state": document.state,
+            "error": document.error or None,
+            "num_pages": document.content.num_pages,
+            "num_chars": document.content.num_chars,
+            "created_at": document.created_at.isoformat(),
+            "updated_at": document.updated_at.isoformat(),
+        },
     }
 
 

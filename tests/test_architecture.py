@@ -14,6 +14,7 @@ PURE = ("chunking", "graph", "accel")
 STAGES = (
     *("ingest", "consolidation", "retrieval", "editing", "embedding", "llm", "storage", "lexical", "filters"),
     *("evidence", "extractive_answer", "answering", "chat", "context", "expansion", "refining", "project_llm"),
+    *("documents", "document_stages", "document_storage", "document_search"),
 )
 
 

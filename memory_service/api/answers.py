@@ -17,6 +17,7 @@ from memory_service.answering import Answered, AnswerEvent, AnswerRequest
 from memory_service.evidence import Evidence, EvidenceItem
 from memory_service.filters import ENTITY_FIELDS
 from memory_service.models import Answer
+from memory_service.retrieval import INCLUDES
 
 from . import errors, event_stream, handlers
 from .events import PageSerializer
@@ -35,6 +36,7 @@ class AnswerSerializer(SearchSerializer):
     max_tokens = serializers.IntegerField(
         default=2_000, min_value=16, max_value=MAX_EVIDENCE_TOKENS, help_text="of evidence"
     )
+    default_include = INCLUDES
     stream = serializers.BooleanField(default=False, help_text="as server-sent events")
     feedback_loop = serializers.BooleanField(
         default=False, help_text="the model judges its answer, and is asked again with more or less evidence"

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from memory_service import context as stage
 from memory_service.context_sections import SECTIONS
 from memory_service.formats import FORMATS
+from memory_service.retrieval import INCLUDES
 
 from . import handlers, rendering
 from .memories import body_of
@@ -38,6 +39,7 @@ class ContextSerializer(SearchSerializer):
         allow_empty=False,
         max_length=len(SECTIONS) + 1,
     )
+    default_include = INCLUDES
     session = NameField(help_text="for order=stable: a name for the conversation")
 
     keep_share = NumberField(
@@ -66,8 +68,8 @@ class ContextSerializer(SearchSerializer):
 
 
 class ContextItemSerializer(serializers.Serializer[Any]):
-    id = serializers.UUIDField(help_text="of the memory; of the message where it is none yet")
-    type = serializers.ChoiceField(choices=["memory", "message"])
+    id = serializers.UUIDField(help_text="of the memory, of the message where it is none yet, or of the chunk")
+    type = serializers.ChoiceField(choices=["memory", "message", "document_chunk"])
     score = serializers.FloatField()
     span = serializers.ListField(
         child=serializers.IntegerField(),
@@ -78,6 +80,7 @@ class ContextItemSerializer(serializers.Serializer[Any]):
     tokens = serializers.IntegerField()
     compressed = serializers.BooleanField()
     sources = serializers.ListField(child=serializers.DictField())
+    document = serializers.DictField(required=False, help_text="of a chunk: document, title, pages, span, headings")
 
 
 class LeftOutSerializer(serializers.Serializer[Any]):
@@ -132,6 +135,17 @@ def render_context(found: stage.Context, max_tokens: int) -> dict[str, Any]:
 
 
 def render_item(item: stage.Item) -> dict[str, Any]:
+    rendered = _render_item(item)
+    if (chunk := item.chunk) is not None:
+        told = rendering.render_chunk(chunk)
+        rendered |= {"type": "document_chunk", "document": {name: told[name] for name in DOCUMENT_FIELDS}}
+    return rendered
+
+
+DOCUMENT_FIELDS = ("document_id", "title", "source", "page_start", "page_end", "start", "end", "headings")
+
+
+def _render_item(item: stage.Item) -> dict[str, Any]:
     return {
         "id": item.id,
         "type": "memory" if item.is_memory else "message",

@@ -111,7 +111,9 @@ def search(request: Request, data: Any, *, refuse_top_level: bool) -> dict[str, 
     hits = retrieval.search(project_of(request), asked)
     explain = parser.validated_data["explain"] or bool(fields and fields & {"score_breakdown", "score_contributions"})
     answer: dict[str, Any] = {
-        "results": rendering.render_hits(hits, explain=explain, fields=fields and fields | {"score"})
+        "results": rendering.render_hits(
+            hits, explain=explain, fields=fields and fields | {"score"}, typed="documents" in asked.include
+        )
     }
     if explain:
         answer |= rendering.render_refinement(asked)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from memory_service.document_search import FoundChunk
 from memory_service.models import Event, Memory, MemoryRevision, MemoryState, Message, Session
 from memory_service.refining import Refinement
 from memory_service.retrieval import Hit, SearchRequest, Source, load_sources
@@ -38,7 +39,11 @@ MEMORY_FIELDS = (
     "feedback",
     "sources",
 )
-HIT_FIELDS = (*MEMORY_FIELDS, "score", "score_breakdown", "score_contributions", "focus")
+CHUNK_FIELDS = (
+    *("type", "document_id", "title", "source", "start", "end", "page_start", "page_end", "headings"),
+    "num_tokens",
+)
+HIT_FIELDS = (*MEMORY_FIELDS, *CHUNK_FIELDS, "score", "score_breakdown", "score_contributions", "focus")
 
 LIFECYCLE = {
     MemoryState.LIVE.value: "active",
@@ -133,16 +138,24 @@ def render_time_parts(moment: datetime) -> dict[str, Any]:
     }
 
 
-def render_hits(hits: Sequence[Hit], *, explain: bool, fields: set[str] | None) -> list[dict[str, Any]]:
+def render_hits(
+    hits: Sequence[Hit], *, explain: bool, fields: set[str] | None, typed: bool = False
+) -> list[dict[str, Any]]:
+    """typed: each says whether it is a memory or a chunk of a document."""
     linked = load_linked(hit.memory for hit in hits if hit.memory)
-    return [pick(_render_hit(hit, linked, explain), fields) for hit in hits]
+    rendered = [_render_hit(hit, linked, explain) for hit in hits]
+    if typed:
+        rendered = [{"type": "memory", **one} for one in rendered]
+    return [pick(one, fields and (fields | {"type"} if typed else fields)) for one in rendered]
 
 
 def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[str, Any]:
     if hit.memory is not None:
         rendered = render_memory(hit.memory, hit.sources, linked.get(hit.memory.pk, []))
+    elif hit.chunk is not None:
+        rendered = render_chunk(hit.chunk)
     else:
-        assert hit.message is not None  # a hit is one or the other
+        assert hit.message is not None  # a hit is one of the three
         rendered = render_pending(hit.message)
     rendered["score"] = round(hit.score, 4)
     if hit.sentences:
@@ -156,6 +169,33 @@ def _render_hit(hit: Hit, linked: dict[int, list[str]], explain: bool) -> dict[s
         if hit.contributions:
             rendered["score_contributions"] = hit.contributions
     return rendered
+
+
+def render_chunk(chunk: FoundChunk) -> dict[str, Any]:
+    """A chunk of a document among memories: `memory` is its text, so that whoever reads memories can read it."""
+    document = chunk.document
+    return {
+        "id": str(chunk.public_id),
+        "type": "document_chunk",
+        "memory": chunk.text,
+        "document_id": str(document.public_id),
+        "title": document.title or None,
+        "source": document.source or None,
+        "start": chunk.start,
+        "end": chunk.end,
+        "page_start": chunk.pages[0] if chunk.pages else None,
+        "page_end": chunk.pages[1] if chunk.pages else None,
+        "headings": list(chunk.headings),
+        "num_tokens": chunk.num_tokens,
+        "kind": chunk.kind or None,
+        "user_id": document.user_id,
+        "agent_id": document.agent_id,
+        "app_id": document.app_id,
+        "run_id": document.run_id,
+        "metadata": document.metadata or None,
+        "created_at": iso(document.created_at),
+        "updated_at": iso(document.updated_at),
+    }
 
 
 def render_refinement(asked: SearchRequest) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from memory_service.document_search import takes_documents
 from memory_service.editing import UNSET, Change
 from memory_service.errors import InvalidInput, TooLarge
 from memory_service.expansion import EXPANDS
@@ -26,7 +27,7 @@ from memory_service.models.conversation import MAX_NAME_CHARS
 from memory_service.moments import Moment, moment_of
 from memory_service.procedural import MEMORY_TYPE
 from memory_service.refining import SELECTS, Refinement, Trace
-from memory_service.retrieval import STAGES, SearchRequest
+from memory_service.retrieval import INCLUDES, STAGES, SearchRequest
 from memory_service.selection import MMR_LAMBDA
 from memory_service.validation import check_moment, check_name_size
 
@@ -350,14 +351,32 @@ class SearchSerializer(FilteredSerializer):
         max_length=len(STAGES),
         help_text="+ stages to leave out, to see what they do",
     )
+    include = serializers.ListField(
+        child=serializers.ChoiceField(choices=list(INCLUDES)),
+        required=False,
+        allow_null=True,
+        allow_empty=False,
+        max_length=len(INCLUDES),
+        help_text="+ what is searched: memories alone, unless documents are named too",
+    )
     keyword_search = serializers.BooleanField(required=False, allow_null=True)
     reference_date = AsOfField(required=False, allow_null=True)
     explain = serializers.BooleanField(default=False)
     enable_graph = serializers.BooleanField(default=False)
     output_format = serializers.CharField(required=False, allow_null=True)
 
+    default_include: tuple[str, ...] = ("memories",)
+
+    def read_include(self, node: Filter) -> tuple[str, ...]:
+        """What is not asked for by name is left out where the filter cannot be asked of it."""
+        given = self.validated_data.get("include")
+        if given:
+            return tuple(dict.fromkeys(given))
+        return self.default_include if takes_documents(node) else ("memories",)
+
     def to_request(self, *, refuse_top_level: bool) -> SearchRequest:
         data = self.validated_data
+        node = self.to_filter(refuse_top_level=refuse_top_level)
         moment = moment_of(
             data["query"],
             as_of=data.get("as_of"),
@@ -367,7 +386,8 @@ class SearchSerializer(FilteredSerializer):
         )
         return SearchRequest(
             query=data["query"],
-            filter=self.to_filter(refuse_top_level=refuse_top_level),
+            filter=node,
+            include=self.read_include(node),
             top_k=data.get("top_k") or data.get("limit") or 10,
             threshold=data.get("threshold"),
             show_expired=data["show_expired"],

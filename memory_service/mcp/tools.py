@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -69,9 +69,12 @@ class MemoryItem(BaseModel):
         description="pending: said a moment ago and still being processed; it cannot be deleted yet"
     )
     score: float | None = Field(default=None, description="how well it answers the query, 0 to 1")
+    document: str | None = Field(default=None, description="of a part of a document: its title and pages")
     is_shortened: bool = Field(default=False, description=f"only its first {MAX_SHOWN_CHARS} characters are shown")
 
     def to_line(self) -> str:
+        if self.document is not None:
+            return f"- [{self.created_at[:10]}] {self.document}: {self.memory}"
         return f"- [{self.created_at[:10]}] {self.memory} (id {self.id}{', pending' * (self.status == 'pending')})"
 
 
@@ -202,6 +205,9 @@ class SearchArguments(Arguments):
     query: Query = Field(description="a question or topic in plain words, e.g. 'Where does my brother live?'")
     top_k: int = Field(default=10, ge=1, le=MAX_TOP_K, description="how many memories at most")
     expand: Wordings = "none"
+    include: list[Literal["memories", "documents"]] = Field(
+        default=["memories"], min_length=1, max_length=2, description="also, or only, the user's documents"
+    )
 
 
 class ContextArguments(Arguments):
@@ -292,7 +298,10 @@ def _added(connection: Connection, event: Event) -> AddedMemory:
 
 
 def search_memories(connection: Connection, asked: SearchArguments) -> FoundMemories:
-    hits = retrieval.search(connection.project, _request(connection, asked.query, asked.top_k, asked.expand))
+    request = replace(
+        _request(connection, asked.query, asked.top_k, asked.expand), include=tuple(dict.fromkeys(asked.include))
+    )
+    hits = retrieval.search(connection.project, request)
     return FoundMemories(memories=[_render_hit(hit) for hit in hits])
 
 
@@ -307,8 +316,19 @@ def _request(connection: Connection, query: str, top_k: int, expand: Expand) -> 
 def _render_hit(hit: Hit) -> MemoryItem:
     if hit.memory is not None:
         return _render_memory(hit.memory, score=hit.score)
+    if (chunk := hit.chunk) is not None:
+        text, is_shortened = _shown(chunk.text)
+        return MemoryItem(
+            id=str(chunk.public_id),
+            memory=text,
+            created_at=chunk.document.created_at.isoformat(),
+            status="stored",
+            score=round(hit.score, 4),
+            document=chunk.place,
+            is_shortened=is_shortened,
+        )
     message = hit.message
-    assert message is not None  # a hit is one or the other
+    assert message is not None  # a hit is one of the three
     text, is_shortened = _shown(f"{message.name}: {message.content}" if message.name else message.content)
     return MemoryItem(
         id=str(message.public_id),
@@ -340,7 +360,9 @@ def get_context(connection: Connection, asked: ContextArguments) -> AssembledCon
     """As POST /v1/context/ assembles it, with room for the marks around it."""
     tokenizer = tokenizer_for()
     room = asked.max_tokens - tokenizer.count(_block([""]))
-    search = _request(connection, asked.query, context.default_top_k(room), asked.expand)
+    search = replace(
+        _request(connection, asked.query, context.default_top_k(room), asked.expand), include=retrieval.INCLUDES
+    )
     while room >= context.MIN_TOKENS:
         found = context.assemble(connection.project, ContextRequest(search, max_tokens=room))
         text = _block([found.text]) if found.items else ""

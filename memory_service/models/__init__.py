@@ -4,6 +4,19 @@ from .answers import Answer
 from .change import ScopeChange
 from .context import ContextLedger
 from .conversation import CompletionUsage, Event, EventStatus, Message, Scope, Session
+from .documents import (
+    Chunking,
+    ChunkTerm,
+    Document,
+    DocumentBlob,
+    DocumentChunk,
+    DocumentChunking,
+    DocumentContent,
+    DocumentPage,
+    DocumentVersion,
+    Passage,
+    PassageEmbedding,
+)
 from .embedding import Embedding, EmbeddingProfile
 from .evaluation import EvaluationCorpus, EvaluationRun, EvaluationScore, EvaluationStatus
 from .knowledge import EntityAlias, EntityEmbedding, EntityMerge, GraphState, Relation, RelationSource
@@ -38,8 +51,17 @@ __all__ = [
     "ApiKey",
     "Assertion",
     "Budget",
+    "ChunkTerm",
+    "Chunking",
     "CompletionUsage",
     "ContextLedger",
+    "Document",
+    "DocumentBlob",
+    "DocumentChunk",
+    "DocumentChunking",
+    "DocumentContent",
+    "DocumentPage",
+    "DocumentVersion",
     "Embedding",
     "EmbeddingProfile",
     "Entity",
@@ -72,6 +94,8 @@ __all__ = [
     "Message",
     "Organisation",
     "OrganisationMembership",
+    "Passage",
+    "PassageEmbedding",
     "Posting",
     "Profile",
     "Project",

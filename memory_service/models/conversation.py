@@ -112,6 +112,7 @@ class Event(PublicModel):
         CATEGORIZE = "CATEGORIZE"
         PROFILE = "PROFILE"
         SUMMARY = "SUMMARY"
+        DOCUMENT = "DOCUMENT"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="events")
     scope = models.ForeignKey(Scope, models.CASCADE, null=True, related_name="events")

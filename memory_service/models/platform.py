@@ -115,6 +115,10 @@ class Webhook(PublicModel):
         UPDATE = "memory_update"
         DELETE = "memory_delete"
         CATEGORIZE = "memory_categorize"
+        DOCUMENT_ADD = "document_add"
+        DOCUMENT_UPDATE = "document_update"
+        DOCUMENT_DELETE = "document_delete"
+        DOCUMENT_FAIL = "document_fail"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="webhooks")
     name = models.CharField(max_length=200)
@@ -134,7 +138,12 @@ class Webhook(PublicModel):
         constraints = [
             models.CheckConstraint(
                 condition=Q(event_types__len__gt=0)
-                & Q(event_types__contained_by=["memory_add", "memory_update", "memory_delete", "memory_categorize"]),
+                & Q(
+                    event_types__contained_by=[
+                        *("memory_add", "memory_update", "memory_delete", "memory_categorize"),
+                        *("document_add", "document_update", "document_delete", "document_fail"),
+                    ]
+                ),
                 name="webhook_event_types_known",
             ),
         ]
@@ -161,7 +170,7 @@ class WebhookDelivery(PublicModel):
     revision = models.ForeignKey(
         MemoryRevision, models.DO_NOTHING, null=True, db_constraint=False, related_name="deliveries"
     )
-    memory_public_id = models.UUIDField()
+    memory_public_id = models.UUIDField()  # of the document where a document_ event is told
     event_type = models.CharField(max_length=30, choices=Webhook.EventType.choices)
     forgotten = models.BooleanField(default=False, db_default=False)  # the memory was destroyed, with its history
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, db_default=Status.PENDING)

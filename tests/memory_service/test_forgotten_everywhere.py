@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import io
 import json
 import logging
 import types
@@ -20,7 +21,7 @@ from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection
 
-from memory_service import caches, erasure, forgetting, ingest, lexical, retrieval, session_summaries, tasks
+from memory_service import caches, documents, erasure, forgetting, ingest, lexical, retrieval, session_summaries, tasks
 from memory_service.embedding import embed_query
 from memory_service.models import (
     Event,
@@ -44,6 +45,7 @@ MARKERS = {
         *("meaning", "instruction", "include", "exclude", "feedback", "edit", "fact", "unfounded", "entity"),
         *("decision", "summary", "query", "filter", "pending", "withdrawn", "failure", "assistant", "rendered"),
         *("question", "corrected", "answered"),
+        *("document", "title", "source", "described", "unread"),
     ]
 }
 WAYS = tuple(MARKERS)
@@ -137,10 +139,22 @@ def tell_by_hand(client: ApiClient) -> None:
     answer = client.post("/v1/answers/", asked)
     correction = {"correct": False, "corrected_answer": f"It is {m['corrected']}."}
     assert client.post(f"/v1/answers/{answer.json['id']}/feedback/", correction).status == 200
+    send_documents(client)
     waiting = say(client, f"Soon withdrawn: {m['withdrawn']}.", metadata={"withdrawn": m["withdrawn"]})
     Message.objects.filter(event__public_id=waiting).update(withdrawn_at="2025-01-01T00:00:00Z")
     chosen = {"AND": [mine, {"text": {"contains": m["filter"]}}]}
     assert client.delete(f"/v1/memories/?filters={quote(json.dumps(chosen))}").status == 200
+
+
+def send_documents(client: ApiClient) -> None:
+    """One that is read, one that was edited since, and one that waits to be."""
+    m = MARKERS
+    whose = {"user_id": m["user"], "agent_id": m["agent"], "app_id": m["app"], "run_id": m["run"]}
+    told = {"title": m["title"], "source": m["source"], "metadata": {"of": m["described"]}}
+    for text in (f"A text about {m['document']}.", "Nothing of it any more."):
+        assert client.post("/v1/documents/", {**whose, **told, "content": text}).status == 200
+    waiting = documents.NewDocument(ids=ingest.EntityIds(**whose), file=io.BytesIO(m["unread"].encode()))
+    documents.receive(Project.objects.get(name="Relocation"), waiting)
 
 
 def columns() -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ KINDS = ["locomo", "longmemeval", "beam", "qa-jsonl", "chunking"]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("memory_service", "0012_traits")]
+    dependencies = [("memory_service", "0013_documents")]
 
     operations = [
         migrations.RemoveConstraint(model_name="evaluationrun", name="evaluation_kind_known"),

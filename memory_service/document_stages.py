@@ -1,0 +1,309 @@
+"""What a worker does with a document: parse, chunk, embed, switch. Each stage can be cut off at any moment and goes on
+where it was: pages and vectors are committed as they come, chunks all at once, and the switch is one transaction.
+
+    parse     the file is read in a process of its own (parsing/), its text kept page by page
+    chunk     the text is cut by the strategy (chunking/), chunks, passages and terms are written
+    embed     the passages that have no vector yet, a batch at a time
+    switch    the new chunking serves, the one before it is retired
+
+An event goes back into the queue after TURN_S, so that a long document does not keep memories waiting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from chunking.strategies import split
+
+from . import ledger
+from .document_storage import (
+    batched,
+    load_passages,
+    passages_without_vector,
+    place,
+    read_text,
+    save_chunks,
+    save_vectors,
+    tell_webhooks,
+)
+from .documents import facts_for_strategy, media_type_of, models_for, serve
+from .embedding import embed_texts
+from .errors import InvalidInput
+from .ingest import LostClaim
+from .locks import Kind, advisory_lock
+from .models import (
+    Chunking,
+    Document,
+    DocumentBlob,
+    DocumentChunking,
+    DocumentContent,
+    DocumentPage,
+    DocumentVersion,
+    Event,
+    EventStatus,
+)
+from .parsing.runner import run_parser
+from .parsing.types import Head, Limits, Piece, Refused
+
+TURN_S = 10.0
+BUSY_PAUSE = timedelta(seconds=0.5)  # another worker has the same content
+PAGES_A_BATCH, CHARS_A_BATCH = 50, 1_000_000  # of pages that are committed together
+PASSAGES_A_BATCH = 128
+
+DELETED = "The document was deleted before it was processed."
+OUTDATED = "A later change of the document took this one's place."
+NO_TEXT = "there is no text in it; if it shows scanned pages, run text recognition (OCR) over it first"
+
+
+class NotDone(Exception):
+    """The work is not over: the event goes back into the queue until `retry_at`."""
+
+    def __init__(self, retry_at: datetime) -> None:
+        super().__init__("to be continued")
+        self.retry_at = retry_at
+
+
+class Turn:
+    """How long this worker goes on with one document, and the sign of life it gives meanwhile."""
+
+    def __init__(self, event: Event, turn_s: float | None = None) -> None:
+        self.event = event
+        self._end = time.monotonic() + (TURN_S if turn_s is None else turn_s)
+
+    def touch(self) -> None:
+        """Raises LostClaim where another worker has taken the event over."""
+        mine = Event.objects.filter(pk=self.event.pk, claim=self.event.claim, status=EventStatus.RUNNING)
+        if not mine.update(updated_at=timezone.now()):
+            raise LostClaim(f"event {self.event.public_id} was taken over")
+
+    def check(self) -> None:
+        """Raises NotDone when others shall have the worker."""
+        if time.monotonic() > self._end:
+            raise NotDone(timezone.now())
+
+
+def process(event: Event) -> tuple[list[dict[str, Any]], list[str]]:
+    """Returns results and notes of the event. Raises NotDone, and InvalidInput for a document that cannot be read."""
+    document = Document.objects.filter(project=event.project_id, public_id=event.options["document"])
+    found = document.select_related("project", "scope").first()
+    if found is None or found.deleted_at is not None:
+        return [], [DELETED]
+    if found.event_id != event.pk:
+        return [], [OUTDATED]
+    version = found.versions.select_related("content").get(number=event.options["version"])
+    turn = Turn(event)
+    with advisory_lock(Kind.DOCUMENT, version.content_id) as held:
+        if not held:
+            raise NotDone(timezone.now() + BUSY_PAUSE)
+        version.content.refresh_from_db()
+        parse(version.content, turn)
+        with ledger.charged(found.project, event=event, scope=found.scope):
+            chunking = chunk(found, version.content, event.options["strategy"], event.options["options"])
+        use = attach(found, version, chunking)
+        embed(chunking, turn)
+    return finish(event, use)
+
+
+# Parse
+
+
+def limits() -> Limits:
+    env = settings.ENV
+    return Limits(
+        max_bytes=env.document_max_mb * 2**20,
+        max_pages=env.document_max_pages,
+        max_chars=env.document_max_chars,
+        memory_mb=env.document_parser_mb,
+        timeout_s=env.document_timeout_s,
+    )
+
+
+def parse(content: DocumentContent, turn: Turn) -> None:
+    """The file's text, page by page. Raises InvalidInput with the reason where it cannot be read."""
+    if content.parsed_at is not None:
+        return
+    try:
+        with _as_file(content) as path:
+            _parse_file(content, path, turn)
+        if not _has_text(content):
+            raise Refused(NO_TEXT)
+    except Refused as exc:
+        _discard(content)
+        raise InvalidInput(f"The document cannot be read: {exc}.") from exc
+    with transaction.atomic():
+        DocumentContent.objects.filter(pk=content.pk).update(parsed_at=timezone.now())
+        content.blobs.all().delete()
+    content.refresh_from_db()
+
+
+@contextmanager
+def _as_file(content: DocumentContent) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="document-") as folder:
+        path = Path(folder) / f"file.{content.format}"
+        with path.open("wb") as file:
+            for pk in DocumentBlob.objects.filter(content=content).order_by("number").values_list("pk", flat=True):
+                file.write(DocumentBlob.objects.get(pk=pk).data)
+        yield path
+
+
+def _parse_file(content: DocumentContent, path: Path, turn: Turn) -> None:
+    with closing(run_parser(content.format, path, limits(), skip=content.num_pieces)) as found:
+        for batch in _in_batches(found, lambda head: _save_head(content, head)):
+            _save_pages(content, batch)
+            turn.touch()
+            if content.num_pages is not None:  # or all of it would have to be read again
+                turn.check()
+
+
+def _in_batches(found: Iterator[Head | Piece], tell: Callable[[Head], None]) -> Iterator[list[Piece]]:
+    batch: list[Piece] = []
+    num_chars = 0
+    for one in found:
+        if isinstance(one, Head):
+            tell(one)
+            continue
+        batch.append(one)
+        num_chars += len(one.text)
+        if len(batch) >= PAGES_A_BATCH or num_chars >= CHARS_A_BATCH:
+            yield batch
+            batch, num_chars = [], 0
+    if batch:
+        yield batch
+
+
+def _save_head(content: DocumentContent, head: Head) -> None:
+    content.num_pages, content.title = head.num_pages, head.title
+    content.save(update_fields=["num_pages", "title"])
+
+
+@transaction.atomic
+def _save_pages(content: DocumentContent, batch: list[Piece]) -> None:
+    rows = []
+    for piece in batch:
+        rows.append(
+            DocumentPage(
+                content=content,
+                number=content.num_pieces,
+                page=piece.page,
+                start=content.num_chars,
+                num_chars=len(piece.text),
+                text=piece.text,
+            )
+        )
+        content.num_pieces += 1
+        content.num_chars += len(piece.text)
+    DocumentPage.objects.bulk_create(rows)
+    content.save(update_fields=["num_pieces", "num_chars"])
+
+
+def _has_text(content: DocumentContent) -> bool:
+    return content.pages.filter(text__regex=r"\S").exists()
+
+
+@transaction.atomic
+def _discard(content: DocumentContent) -> None:
+    """What was read of a file that cannot be read, and its bytes: sent again, it is read again."""
+    content.pages.all().delete()
+    content.blobs.all().delete()
+    DocumentContent.objects.filter(pk=content.pk).update(num_pieces=0, num_chars=0, num_pages=None, title="")
+
+
+# Chunk
+
+
+def chunk(document: Document, content: DocumentContent, strategy: str, options: dict[str, Any]) -> Chunking:
+    """The content cut so, as it is there already or anew. Raises InvalidInput where the strategy refuses it."""
+    as_sent = content.format in ("text", "markdown")  # or the name would be that of another format
+    facts = {"filename": document.filename if as_sent else "", "media_type": _text_type(content)}
+    try:
+        wanted = facts_for_strategy(strategy, options, facts)
+    except ValueError as exc:
+        raise InvalidInput(str(exc)) from exc
+    digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
+    chunking, _ = Chunking.objects.get_or_create(
+        content=content, strategy=strategy, options_hash=digest, defaults={"options": options}
+    )
+    if chunking.chunked_at is None:
+        try:
+            chunks = split(read_text(content), strategy, models=models_for(document.project), options=wanted)
+        except ValueError as exc:
+            raise InvalidInput(f"The document cannot be cut: {exc}") from exc
+        save_chunks(chunking, place(chunks), document.project_id)
+        chunking.refresh_from_db()
+    return chunking
+
+
+def _text_type(content: DocumentContent) -> str:
+    """Of the text that was made of it: HTML and DOCX become like Markdown."""
+    return "text/markdown" if content.format in ("html", "docx") else media_type_of(content)
+
+
+def attach(document: Document, version: DocumentVersion, chunking: Chunking) -> DocumentChunking:
+    """The document's use of the chunking, with how much of it is embedded already."""
+    use, _ = DocumentChunking.objects.get_or_create(document=document, version=version, chunking=chunking)
+    if use.num_embedded is None:
+        missing = len(passages_without_vector(chunking))
+        use.num_embedded, use.num_reused = missing, chunking.num_chunks - missing
+        use.save(update_fields=["num_embedded", "num_reused"])
+    return use
+
+
+# Embed
+
+
+def embed(chunking: Chunking, turn: Turn) -> None:
+    for ids in batched(passages_without_vector(chunking), PASSAGES_A_BATCH):
+        turn.touch()
+        rows = load_passages(ids)
+        vectors = embed_texts([text for _, text in rows])
+        save_vectors([pk for pk, _ in rows], vectors)
+        turn.check()
+
+
+# Switch
+
+
+@transaction.atomic
+def finish(event: Event, use: DocumentChunking) -> tuple[list[dict[str, Any]], list[str]]:
+    """Lets the new chunking serve, unless the document was changed or deleted meanwhile."""
+    document = (
+        Document.objects.select_for_update(of=("self",)).select_related("content").filter(pk=use.document_id).first()
+    )
+    held = Event.objects.select_for_update().filter(pk=event.pk, claim=event.claim, status=EventStatus.RUNNING)
+    if not held.exists():
+        raise LostClaim(f"event {event.public_id} was taken over")
+    if document is None or document.deleted_at is not None:
+        return [], [DELETED]
+    if document.event_id != event.pk:
+        return [], [OUTDATED]
+    first = not document.chunkings.filter(served_at__isnull=False).exists()
+    if serve(document, use):
+        tell_webhooks(document, "document_add" if first else "document_update")
+    if not document.title:
+        Document.objects.filter(pk=document.pk).update(title=document.content.title or F("filename"))
+    use.refresh_from_db()
+    content = use.version.content
+    result = {
+        "document_id": str(document.public_id),
+        "chunking_id": str(use.public_id),
+        "version": use.version.number,
+        "num_pages": content.num_pages,
+        "num_chars": content.num_chars,
+        "num_chunks": use.chunking.num_chunks,
+        "num_embedded": use.num_embedded,
+        "num_reused": use.num_reused,
+    }
+    return [result], []
