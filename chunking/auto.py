@@ -6,14 +6,15 @@ import re
 from collections import Counter
 from pathlib import PurePosixPath
 
+from .balanced import DEFAULT_TARGET_TOKENS, LARGEST, split_balanced
 from .code import LANGUAGES, guess_language, split_code
 from .conversation import conversation_turns, split_conversation
-from .cuts import DEFAULT_MAX_TOKENS
+from .cuts import DEFAULT_MAX_TOKENS, check_count
 from .html import split_html
 from .markdown import split_markdown
 from .recursive import split_recursive
 from .tokens import Tokenize
-from .types import Chunk
+from .types import Chunk, Embed
 
 SAMPLE_CHARS = 50_000
 _BY_EXTENSION = {
@@ -66,11 +67,12 @@ def split_auto(
     text: str,
     *,
     tokenize: Tokenize | None = None,
+    embed: Embed | None = None,
     max_tokens: int = DEFAULT_MAX_TOKENS,
     filename: str | None = None,
     media_type: str | None = None,
 ) -> list[Chunk]:
-    """By the strategy that `choose_strategy` names; "recursive" for plain text."""
+    """By the strategy that `choose_strategy` names; plain text by "balanced", or "recursive" without an embedder."""
     strategy = choose_strategy(text, filename=filename, media_type=media_type)
     if strategy == "markdown":
         return split_markdown(text, tokenize=tokenize, max_tokens=max_tokens)
@@ -81,7 +83,11 @@ def split_auto(
         return split_code(text, tokenize=tokenize, max_tokens=max_tokens, language=language)
     if strategy == "conversation":
         return split_conversation(text, tokenize=tokenize, max_tokens=max_tokens)
-    return split_recursive(text, tokenize=tokenize, max_tokens=max_tokens)
+    if embed is None:
+        return split_recursive(text, tokenize=tokenize, max_tokens=max_tokens)
+    check_count("max_tokens", max_tokens, low=1)
+    target_tokens = max(1, min(DEFAULT_TARGET_TOKENS, int(max_tokens / LARGEST)))
+    return split_balanced(text, embed=embed, tokenize=tokenize, target_tokens=target_tokens)
 
 
 def choose_strategy(text: str, *, filename: str | None = None, media_type: str | None = None) -> str:

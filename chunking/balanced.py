@@ -5,8 +5,8 @@ programming finds the cheapest segmentation of the whole document. A chunk of n 
 
     (n / target - 1)^2 + turn_weight * (cosine - mean cosine) - paragraph_weight * (1: blank line, 0.5: line's end, 0)
 
-with the cosine between the mean vectors of the `window` sentences before and after it. Retrieval wants both: chunks of very different sizes
-compete unequally for a question, and a chunk about two things is found for neither.
+with the cosine between the mean vectors of the `window` sentences before and after it. Retrieval wants both: chunks of
+very different sizes compete unequally for a question, and a chunk about two things is found for neither.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .semantic import neighbour_distances
 from .tokens import Tokenize, TokenizedText, tokenized
 from .types import Chunk, Embed, Span
 
+DEFAULT_TARGET_TOKENS = 150
 LARGEST = 2.0  # times target_tokens
 PIECE_SHARE = 1.0  # of target_tokens: a longer sentence is cut
 
@@ -34,7 +35,7 @@ def split_balanced(
     *,
     embed: Embed,
     tokenize: Tokenize | None = None,
-    target_tokens: int = 150,
+    target_tokens: int = DEFAULT_TARGET_TOKENS,
     turn_weight: float = 0.7,
     paragraph_weight: float = 0.6,
     window: int = 3,

@@ -1,4 +1,4 @@
-"""Metadata into what is searched: prefixes before the text, weighted vectors of keywords, neighbours, and mixtures.
+"""Metadata into what is searched: prefixes before the text, weighted vectors of keywords, and mixtures.
 
 Each of these can hurt: metadata may be wrong. So an enriched vector never stands alone: `mix` keeps the vector of the
 text in it, and `agreement` tells which chunks' metadata speak of their own chunk rather than of others.
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .enrichment import Metadata
-from .types import Embed, Span, Vectors
+from .situating import base_vectors, situate
+from .types import Embed, Vectors
 
 MAX_TAG_CHARS = 50  # of a compacted tag
 MAX_CONTEXT_CHARS = 300
@@ -23,9 +24,8 @@ MAX_QUESTION_CHARS = 150
 CONTENT_WEIGHT = 0.8  # w_c of the TF-IDF weighted vector; w_m is the rest
 PREFIXED_WEIGHT = 0.5  # of the text's vector where the other is of the text with its prefix
 TRUSTED_SHARE = 0.05  # of a document's chunks: metadata nearest to its own chunk among so many is trusted
-NEIGHBOUR_WEIGHT = 0.2  # of each neighbour, beside the chunk's own 1
 
-Enrichment = Literal["none", "headers", "prefix", "tfidf", "neighbours"]
+Enrichment = Literal["none", "headers", "prefix", "tfidf", "situated"]
 ENRICHMENTS: tuple[Enrichment, ...] = get_args(Enrichment)
 
 _UNSAFE = re.compile(r"[\[\]{}<>|\\`]+")
@@ -62,8 +62,8 @@ def enriched_vectors(
         raise ValueError(f"kind={kind!r} is not known: one of {', '.join(ENRICHMENTS)}")
     if kind == "none" or not len(content):
         return content
-    if kind == "neighbours":
-        return neighbour_vectors(content)
+    if kind == "situated":
+        return situate(base_vectors(texts, embed=embed), [0] * len(texts))
     if kind == "headers":  # titles are of many chunks, so they cannot be told to be of this one
         return mix(content, embed(enriched_texts(texts, metadata, kind)), content_weight=PREFIXED_WEIGHT)
     trusted = agreement(content, embed([described(one) for one in metadata]))
@@ -142,36 +142,6 @@ def keyword_vectors(metadata: Sequence[Metadata], embed: Embed, *, like: Vectors
             weights = np.array([weight for _, weight in one.keywords], dtype=np.float32)
             found[i] = weights @ vectors[[vocabulary[term] for term, _ in one.keywords]]
     return unit(found)
-
-
-def neighbour_vectors(vectors: Vectors, *, weight: float = NEIGHBOUR_WEIGHT) -> Vectors:
-    """(N, D) unit: each chunk's vector with `weight` of the one before and the one after, in one document.
-
-    Raises ValueError where weight is not between 0 and 1.
-    """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight={weight} must be between 0 and 1")
-    found = np.array(vectors, dtype=np.float32)
-    found[1:] += weight * vectors[:-1]
-    found[:-1] += weight * vectors[1:]
-    return unit(found)
-
-
-def neighbour_scores(
-    scores: NDArray[np.float64], documents: Sequence[Span], *, weight: float = NEIGHBOUR_WEIGHT
-) -> NDArray[np.float64]:
-    """(N,) each chunk's score with `weight` of those of the chunks before and after it in its document.
-
-    For words what `neighbour_vectors` is for meaning: the answer often stands beside the words that are asked for.
-    documents: half-open runs of rows of one document each. Raises ValueError where weight is not between 0 and 1.
-    """
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight={weight} must be between 0 and 1")
-    found = scores.copy()
-    for first, end in documents:
-        found[first + 1 : end] += weight * scores[first : end - 1]
-        found[first : end - 1] += weight * scores[first + 1 : end]
-    return found
 
 
 def agreement(content: Vectors, described: Vectors, *, share: float = TRUSTED_SHARE) -> NDArray[np.bool_]:

@@ -67,7 +67,12 @@ STRATEGIES: dict[str, Strategy] = {
             "chunks of another strategy, and larger parents around them",
             uses=_ALL_MODELS,
         ),
-        Strategy("auto", "auto:split_auto", "Markdown, HTML, code, conversation or text, by name and looks"),
+        Strategy(
+            "auto",
+            "auto:split_auto",
+            "Markdown, HTML, code, conversation or text (by balanced), by name and looks",
+            uses=("embed", "tokenize"),
+        ),
     )
 }
 

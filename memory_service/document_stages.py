@@ -3,7 +3,7 @@ where it was: pages and vectors are committed as they come, chunks all at once, 
 
     parse     the file is read in a process of its own (parsing/), its text kept page by page
     chunk     the text is cut by the strategy (chunking/), chunks, passages and terms are written
-    embed     the passages that have no vector yet, a batch at a time
+    embed     the passages that have no vector yet, a batch at a time: each text's vector with its sentences' in it
     switch    the new chunking serves, the one before it is retired
 
 An event goes back into the queue after TURN_S, so that a long document does not keep memories waiting.
@@ -15,18 +15,23 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from chunking.auto import choose_strategy
+from chunking.situating import base_vectors
 from chunking.strategies import split
+from chunking.types import Chunk, Embed
 
 from . import ledger
 from .document_storage import (
@@ -40,7 +45,7 @@ from .document_storage import (
     tell_webhooks,
 )
 from .documents import facts_for_strategy, media_type_of, models_for, serve
-from .embedding import embed_texts
+from .embedding import Vectors, embed_texts
 from .errors import InvalidInput
 from .ingest import LostClaim
 from .locks import Kind, advisory_lock
@@ -57,11 +62,13 @@ from .models import (
 )
 from .parsing.runner import run_parser
 from .parsing.types import Head, Limits, Piece, Refused
+from .recutting import recut
 
 TURN_S = 10.0
 BUSY_PAUSE = timedelta(seconds=0.5)  # another worker has the same content
 PAGES_A_BATCH, CHARS_A_BATCH = 50, 1_000_000  # of pages that are committed together
 PASSAGES_A_BATCH = 128
+TEXTS_A_BATCH = 512  # embedded between two signs of life
 
 DELETED = "The document was deleted before it was processed."
 OUTDATED = "A later change of the document took this one's place."
@@ -111,7 +118,7 @@ def process(event: Event) -> tuple[list[dict[str, Any]], list[str]]:
         version.content.refresh_from_db()
         parse(version.content, turn)
         with ledger.charged(found.project, event=event, scope=found.scope):
-            chunking = chunk(found, version.content, event.options["strategy"], event.options["options"])
+            chunking = chunk(found, version.content, event.options["strategy"], event.options["options"], turn)
         use = attach(found, version, chunking)
         embed(chunking, turn)
     return finish(event, use)
@@ -224,7 +231,7 @@ def _discard(content: DocumentContent) -> None:
 # Chunk
 
 
-def chunk(document: Document, content: DocumentContent, strategy: str, options: dict[str, Any]) -> Chunking:
+def chunk(document: Document, content: DocumentContent, strategy: str, options: dict[str, Any], turn: Turn) -> Chunking:
     """The content cut so, as it is there already or anew. Raises InvalidInput where the strategy refuses it."""
     as_sent = content.format in ("text", "markdown")  # or the name would be that of another format
     facts = {"filename": document.filename if as_sent else "", "media_type": _text_type(content)}
@@ -238,12 +245,61 @@ def chunk(document: Document, content: DocumentContent, strategy: str, options: 
     )
     if chunking.chunked_at is None:
         try:
-            chunks = split(read_text(content), strategy, models=models_for(document.project), options=wanted)
+            chunks = _cut(document, chunking, wanted, turn)
         except ValueError as exc:
             raise InvalidInput(f"The document cannot be cut: {exc}") from exc
         save_chunks(chunking, place(chunks), document.project_id)
         chunking.refresh_from_db()
     return chunking
+
+
+def _cut(document: Document, chunking: Chunking, wanted: dict[str, Any], turn: Turn) -> list[Chunk]:
+    """Raises ValueError where the strategy refuses the text or its options."""
+    models = replace(models_for(document.project), embed=_watched(turn))
+    text = read_text(chunking.content)
+
+    def cut(part: str) -> list[Chunk]:
+        return split(part, chunking.strategy, models=models, options=wanted)
+
+    before = _cut_before(document, chunking) if _looks_for_turns(chunking.strategy, text, wanted) else None
+    if before is None:
+        return cut(text)
+    rows = before.chunks.filter(level=0).order_by("start").select_related("passage")
+    chunks = [
+        Chunk(row.passage.text, row.start, row.end, row.num_tokens, row.kind, tuple(row.headings))
+        for row in rows
+        if row.passage is not None
+    ]
+    return recut(read_text(before.content), chunks, text, cut)
+
+
+def _looks_for_turns(strategy: str, text: str, wanted: dict[str, Any]) -> bool:
+    """Whether cuts are found by embedding each sentence, one stretch of text independently of another."""
+    if strategy != "auto":
+        return strategy == "balanced"
+    return choose_strategy(text, filename=wanted.get("filename"), media_type=wanted.get("media_type")) == "text"
+
+
+def _cut_before(document: Document, chunking: Chunking) -> Chunking | None:
+    """The chunking that serves the document now, where it is of another content and cut in the same way."""
+    use = document.chunkings.filter(state=DocumentChunking.State.SERVING).select_related("chunking__content").first()
+    if use is None or use.chunking.content_id == chunking.content_id or use.chunking.chunked_at is None:
+        return None
+    same = (use.chunking.strategy, use.chunking.options_hash) == (chunking.strategy, chunking.options_hash)
+    return use.chunking if same else None
+
+
+def _watched(turn: Turn) -> Embed:
+    """Embeds, and gives signs of life meanwhile."""
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        parts = []
+        for batch in batched(texts, TEXTS_A_BATCH):
+            turn.touch()
+            parts.append(embed_texts(batch))
+        return np.concatenate(parts) if parts else embed_texts([])
+
+    return embed
 
 
 def _text_type(content: DocumentContent) -> str:
@@ -268,7 +324,7 @@ def embed(chunking: Chunking, turn: Turn) -> None:
     for ids in batched(passages_without_vector(chunking), PASSAGES_A_BATCH):
         turn.touch()
         rows = load_passages(ids)
-        vectors = embed_texts([text for _, text in rows])
+        vectors = base_vectors([text for _, text in rows], embed=embed_texts)
         save_vectors([pk for pk, _ in rows], vectors)
         turn.check()
 

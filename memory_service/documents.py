@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
@@ -22,10 +22,13 @@ from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Max, QuerySet
 from django.utils import timezone
+from numpy.typing import NDArray
 
 from chunking.strategies import STRATEGIES, Models
 from chunking.strategies import split as split_text
+from chunking.types import Offsets, Vectors
 
+from . import language_models
 from .document_storage import note_change, tell_webhooks
 from .embedding import embed_texts
 from .errors import Conflict, InvalidInput, NotFound, TooLarge, UnsupportedMedia
@@ -49,7 +52,7 @@ from .parsing.formats import MEDIA_TYPES, SNIFFED_BYTES, find_format
 from .parsing.types import Refused
 from .project_llm import llm_of
 
-DEFAULT_STRATEGY = "recursive"
+DEFAULT_STRATEGY = "auto"
 BLOB_BYTES = 2**20
 MAX_OPTIONS_CHARS = 5_000
 ATTEMPTS = 3  # to take up a content that is being destroyed at the same moment
@@ -132,26 +135,39 @@ def _inspect(new: NewDocument) -> FileFacts:
 def models_for(project: Project) -> Models:
     """What strategies may ask for here."""
     llm = llm_of(project)
+    models = Models(embed=embed_texts, losses=language_models.losses(), choose=language_models.choose())
     if llm is None:
-        return Models(embed=embed_texts)
+        return models
     prompted = llm
 
     def ask(prompt: str) -> str:
         return complete(prompted, [{"role": "user", "content": prompt}], purpose="chunk").text
 
-    return Models(embed=embed_texts, complete=ask)
+    return replace(models, complete=ask)
 
 
-def _pretended(models: Models) -> Models:
-    """The same, without the cost: for trying options out."""
+def _pretended(project: Project) -> Models:
+    """The same, without the cost and without loading anything: for trying options out."""
 
-    def embed(texts: Any) -> Any:
+    def embed(texts: Sequence[str]) -> Vectors:
         return np.full((len(texts), 1), 1.0, np.float32)
+
+    def losses(context: str, text: str) -> tuple[Offsets, NDArray[np.float64]]:
+        return np.zeros(min(1, len(text)), np.int64), np.zeros(min(1, len(text)))
+
+    def choose(prompt: str, options: Sequence[str]) -> NDArray[np.float64]:
+        return np.full(len(options), 1 / len(options))
 
     def ask(prompt: str) -> str:
         return ""
 
-    return Models(embed=models.embed and embed, complete=models.complete and ask)
+    named = bool(settings.ENV.chunking_lm)
+    return Models(
+        embed=embed,
+        losses=losses if named else None,
+        choose=choose if named else None,
+        complete=ask if llm_of(project) else None,
+    )
 
 
 def check_strategy(project: Project, strategy: str, options: Mapping[str, Any]) -> None:
@@ -159,7 +175,7 @@ def check_strategy(project: Project, strategy: str, options: Mapping[str, Any]) 
     if len(json.dumps(options)) > MAX_OPTIONS_CHARS:
         raise TooLarge(f"options are over {MAX_OPTIONS_CHARS} characters of JSON")
     try:
-        split_text("A sentence.", strategy, models=_pretended(models_for(project)), options=options)
+        split_text("A sentence.", strategy, models=_pretended(project), options=options)
     except (ValueError, TypeError, OverflowError) as exc:
         raise InvalidInput(str(exc)) from exc
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chunking.fusing import neighbour_scores
 from chunking.tokens import Tokenize, estimate_tokens, from_tokenizer
 from chunking.types import Chunk, Embed, Offsets, Span, Vectors
 from memory_service import lexical
@@ -27,6 +26,8 @@ EMBED_BATCH = 256  # texts between two lines of progress
 KEY_BYTES = 16  # of a text's hash
 
 Floats = NDArray[np.float64]
+Postings = tuple[dict[str, tuple[NDArray[np.int64], Floats]], Floats]
+"""term -> (rows, frequencies there), and how many terms each row has"""
 OnProgress = Callable[[str, int, int], None]
 """(step, done, total)"""
 
@@ -42,15 +43,15 @@ class Placed:
 class ChunkIndex:
     """texts: what stands for each chunk in BM25. vectors: (N, D) unit length, what stands for it in meaning.
 
-    placed: the chunks of each document together. neighbour_weight: how much the BM25 of the chunk before and after
-    counts for a chunk.
+    placed: the chunks of each document together. around: words are looked up in the chunk and, for half of the score,
+    in the chunk with the one before and the one after it: the answer often stands beside the words that are asked for.
     """
 
     def __init__(
-        self, placed: Sequence[Placed], vectors: Vectors, texts: Sequence[str], *, neighbour_weight: float = 0.0
+        self, placed: Sequence[Placed], vectors: Vectors, texts: Sequence[str], *, around: bool = False
     ) -> None:
         self.placed = placed
-        self._neighbour_weight = neighbour_weight
+        self._around = around
         self.texts = texts
         self.vectors = vectors
 
@@ -70,10 +71,22 @@ class ChunkIndex:
         return found
 
     def bm25(self, question: str) -> Floats:
-        """(N,) the service's BM25 over the chunks' stems."""
-        postings, lengths = self._postings
-        known = (postings[term] for term in set(lexical.terms(question)) if term in postings)
-        return neighbour_scores(lexical.bm25(known, lengths), self._runs, weight=self._neighbour_weight)
+        """(N,) the service's BM25 over the chunks' stems; with `around`, fused with that of their surroundings."""
+        terms = set(lexical.terms(question))
+        own = _bm25(terms, self._postings)
+        return fuse([own, _bm25(terms, self._postings_around)]) if self._around else own
+
+    @cached_property
+    def _postings(self) -> Postings:
+        return _post(self.texts)
+
+    @cached_property
+    def _postings_around(self) -> Postings:
+        surrounded = []
+        for first, end in self._runs:
+            for i in range(first, end):
+                surrounded.append("\n".join(self.texts[max(first, i - 1) : min(end, i + 2)]))
+        return _post(surrounded)
 
     @cached_property
     def _runs(self) -> list[Span]:
@@ -81,19 +94,24 @@ class ChunkIndex:
         ends = np.cumsum([len(chunks) for chunks in by_corpus(self.placed).values()]).tolist()
         return list(zip([0, *ends], ends, strict=False))
 
-    @cached_property
-    def _postings(self) -> tuple[dict[str, tuple[NDArray[np.int64], Floats]], Floats]:
-        rows: dict[str, list[tuple[int, int]]] = {}
-        lengths = np.zeros(len(self.texts))
-        for i, text in enumerate(self.texts):
-            counts: Counter[str] = lexical.count_terms(text)
-            lengths[i] = counts.total()
-            for term, tf in counts.items():
-                rows.setdefault(term, []).append((i, tf))
-        return {
-            term: (np.array([i for i, _ in found]), np.array([float(tf) for _, tf in found]))
-            for term, found in rows.items()
-        }, lengths
+
+def _post(texts: Sequence[str]) -> Postings:
+    rows: dict[str, list[tuple[int, int]]] = {}
+    lengths = np.zeros(len(texts))
+    for i, text in enumerate(texts):
+        counts: Counter[str] = lexical.count_terms(text)
+        lengths[i] = counts.total()
+        for term, tf in counts.items():
+            rows.setdefault(term, []).append((i, tf))
+    return {
+        term: (np.array([i for i, _ in found]), np.array([float(tf) for _, tf in found]))
+        for term, found in rows.items()
+    }, lengths
+
+
+def _bm25(terms: set[str], postings: Postings) -> Floats:
+    rows, lengths = postings
+    return lexical.bm25((rows[term] for term in terms if term in rows), lengths)
 
 
 def fuse(scores: Sequence[Floats]) -> Floats:

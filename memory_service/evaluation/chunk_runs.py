@@ -25,7 +25,7 @@ from django.utils import timezone
 from chunking import metrics
 from chunking.chunk_score import chunk_score
 from chunking.enrichment import Metadata
-from chunking.fusing import ENRICHMENTS, NEIGHBOUR_WEIGHT, Enrichment, enriched_vectors, searched_texts
+from chunking.fusing import ENRICHMENTS, Enrichment, enriched_vectors, searched_texts
 from chunking.ngram import NGramModel
 from chunking.strategies import STRATEGIES, Models, split
 from chunking.types import Chunk, Span
@@ -319,8 +319,7 @@ def make_index(
         mixed.append(enriched_vectors(texts[of_corpus], vectors[of_corpus], metadata, plan.enrich, embed=embed))
         on_progress("enrich", first, len(placed))
     enrich_s = time.perf_counter() - started
-    weight = NEIGHBOUR_WEIGHT if plan.enrich == "neighbours" else 0.0
-    index = ChunkIndex(placed, np.concatenate(mixed), searched, neighbour_weight=weight)
+    index = ChunkIndex(placed, np.concatenate(mixed), searched, around=plan.enrich == "situated")
     return Indexed(index, embed_s, enrich_s, usage, notes)
 
 

@@ -201,7 +201,7 @@ def test_it_cuts_anew_and_goes_back(client: ApiClient) -> None:
     assert other["num_chunks"] > made["num_chunks"]
     assert "".join(chunk_texts(client, made["id"])) == LEASE
     listed = client.get(f"{PATH}{made['id']}/chunkings/").json["results"]
-    assert [(one["strategy"], one["state"]) for one in listed] == [("sentence", "serving"), ("recursive", "retired")]
+    assert [(one["strategy"], one["state"]) for one in listed] == [("sentence", "serving"), ("auto", "retired")]
     back = client.post(f"{PATH}{made['id']}/chunkings/{listed[1]['id']}/switch/", {}).json
     assert (back["chunking_id"], back["num_chunks"]) == (made["chunking_id"], made["num_chunks"])
     assert search(client, "Is a dog allowed?")
@@ -302,7 +302,7 @@ def test_it_searches_memories_alone_unless_it_is_asked(client: ApiClient) -> Non
 
 def test_it_puts_documents_into_contexts_with_their_places(client: ApiClient) -> None:
     upload(
-        client, pdf("Nothing here.", "The deposit is three months of rent."), "lease.pdf", options='{"max_tokens": 8}'
+        client, pdf("Nothing here.", "The deposit is three months of rent."), "lease.pdf", options='{"max_tokens": 20}'
     )
     asked = {"query": "How high is the deposit?", "filters": {"user_id": "ann"}}
     found = client.post("/v1/context/", asked).json

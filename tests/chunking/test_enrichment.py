@@ -191,7 +191,7 @@ def test_tags_are_short_and_of_letters_and_digits(text: str) -> None:
 def test_words_are_searched_in_the_text_and_its_header_but_not_in_tags() -> None:
     metadata = [Metadata(type="text", context="Bread > Rye", questions=("Who bakes?",))]
     assert fusing.searched_texts(["Bake."], metadata, "headers") == ["Bread Rye\n\nBake."]
-    for kind in ("none", "prefix", "tfidf", "neighbours"):
+    for kind in ("none", "prefix", "tfidf", "situated"):
         assert fusing.searched_texts(["Bake."], metadata, kind) == ["Bake."]  # type: ignore[arg-type]
 
 
@@ -216,22 +216,6 @@ def test_it_mixes_as_the_formula_says() -> None:
     content, other = embed(["ferry"]), embed(["bread"])
     np.testing.assert_allclose(mix(content, other, content_weight=0.7), unit(0.7 * content + 0.3 * other), atol=1e-6)
     np.testing.assert_array_equal(mix(content, other, trusted=np.array([False])), content)
-
-
-def test_it_adds_some_of_the_neighbours() -> None:
-    content = embed(["ferry", "bread", "museum"])
-    found = fusing.neighbour_vectors(content, weight=0.5)
-    np.testing.assert_allclose(found[0], unit((content[0] + 0.5 * content[1])[None])[0], atol=1e-6)
-    np.testing.assert_allclose(found[1], unit((content[1] + 0.5 * (content[0] + content[2]))[None])[0], atol=1e-6)
-    np.testing.assert_allclose(fusing.neighbour_vectors(content[:1]), content[:1], atol=1e-6)
-
-
-def test_scores_of_words_are_lent_inside_a_document_only() -> None:
-    scores = np.array([1.0, 0.0, 0.0, 10.0, 2.0])
-    found = fusing.neighbour_scores(scores, [(0, 3), (3, 4), (4, 5)], weight=0.5)
-    assert found.tolist() == [1.0, 0.5, 0.0, 10.0, 2.0]
-    assert fusing.neighbour_scores(scores, [(0, 5)], weight=0.5).tolist() == [1.0, 0.5, 5.0, 11.0, 7.0]
-    assert fusing.neighbour_scores(scores, [(0, 5)], weight=0.0).tolist() == scores.tolist()
 
 
 def test_it_sees_whose_metadata_was_moved() -> None:
@@ -259,8 +243,6 @@ def test_every_enrichment_gives_a_unit_vector_for_each_chunk(kind: fusing.Enrich
         (lambda v: enriched_vectors(["a"], v, [Metadata()], "magic", embed=embed), "kind='magic' is not known"),  # type: ignore[arg-type]
         (lambda v: mix(v, v, content_weight=1.2), "content_weight=1.2 must be between 0 and 1"),
         (lambda v: agreement(v, v, share=-1), "share=-1 must be between 0 and 1"),
-        (lambda v: fusing.neighbour_scores(v[0], [(0, 1)], weight=-1), "weight=-1 must be between 0 and 1"),
-        (lambda v: fusing.neighbour_vectors(v, weight=2), "weight=2 must be between 0 and 1"),
     ],
 )
 def test_it_rejects_what_is_out_of_range(call: object, message: str) -> None:
