@@ -26,7 +26,7 @@ run: $(VENV)/.run ## start everything on $$DATA_DIR and $$PORT (Ctrl-C stops it)
 	@exec $(BIN)/python manage.py serve
 
 test: $(VENV)/.dev browser ## set up and run the whole test suite on real parts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 browser: ## a headless Chromium for the browser test, where Debian's packages can be installed
 	@sh tests/install_chromium.sh

@@ -15,6 +15,7 @@ from .tokens import Tokenize, tokenized
 from .types import Chunk, Embed, Vectors
 
 BREAKPOINTS = ("percentile", "standard_deviation", "gradient")
+BLOCK = 4096  # places compared at once
 AMOUNTS = {"percentile": 90.0, "standard_deviation": 1.5, "gradient": 90.0}
 
 
@@ -52,15 +53,23 @@ def split_semantic(
 
 
 def neighbour_distances(vectors: Vectors, buffer: int) -> Scores:
-    """(N, D) -> (N - 1,), 1 - cosine of the mean vectors of up to `buffer` sentences before and after each place."""
+    """(N, D) -> (N - 1,), 1 - cosine of the mean vectors of up to `buffer` sentences before and after each place.
+
+    In blocks, so that a long document costs no memory beside its vectors.
+    """
     num = len(vectors)
-    sums = np.concatenate([np.zeros((1, vectors.shape[1])), np.cumsum(vectors, axis=0, dtype=np.float64)])  # (N + 1, D)
-    places = np.arange(1, num)
-    left = sums[places] - sums[np.maximum(places - buffer, 0)]
-    right = sums[np.minimum(places + buffer, num)] - sums[places]
-    lengths: NDArray[np.float64] = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    cosines: Scores = np.einsum("nd,nd->n", left, right) / np.maximum(lengths, 1e-12)
-    return 1.0 - cosines
+    found = np.empty(max(0, num - 1))
+    for first in range(1, num, BLOCK):
+        places = np.arange(first, min(first + BLOCK, num))
+        low, high = max(0, first - buffer), min(num, int(places[-1]) + buffer)
+        sums = np.zeros((high - low + 1, vectors.shape[1]))
+        np.cumsum(vectors[low:high], axis=0, dtype=np.float64, out=sums[1:])
+        here = sums[places - low]
+        left = here - sums[np.maximum(places - buffer, 0) - low]
+        right = sums[np.minimum(places + buffer, num) - low] - here
+        lengths: NDArray[np.float64] = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        found[first - 1 : first - 1 + len(places)] = np.einsum("nd,nd->n", left, right) / np.maximum(lengths, 1e-12)
+    return 1.0 - found
 
 
 def excess(distances: Scores, kind: str, amount: float) -> Scores:

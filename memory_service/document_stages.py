@@ -45,7 +45,7 @@ from .document_storage import (
     tell_webhooks,
 )
 from .documents import facts_for_strategy, media_type_of, models_for, serve
-from .embedding import Vectors, embed_texts
+from .embedding import Vectors, embed_texts, give_back_memory, serving_profile
 from .errors import InvalidInput
 from .ingest import LostClaim
 from .locks import Kind, advisory_lock
@@ -293,11 +293,12 @@ def _watched(turn: Turn) -> Embed:
     """Embeds, and gives signs of life meanwhile."""
 
     def embed(texts: Sequence[str]) -> Vectors:
-        parts = []
-        for batch in batched(texts, TEXTS_A_BATCH):
+        vectors = np.empty((len(texts), serving_profile().dimensions), np.float32)
+        for start in range(0, len(texts), TEXTS_A_BATCH):
             turn.touch()
-            parts.append(embed_texts(batch))
-        return np.concatenate(parts) if parts else embed_texts([])
+            vectors[start : start + TEXTS_A_BATCH] = embed_texts(texts[start : start + TEXTS_A_BATCH])
+            give_back_memory()
+        return vectors
 
     return embed
 
@@ -326,6 +327,7 @@ def embed(chunking: Chunking, turn: Turn) -> None:
         rows = load_passages(ids)
         vectors = base_vectors([text for _, text in rows], embed=embed_texts)
         save_vectors([pk for pk, _ in rows], vectors)
+        give_back_memory()
         turn.check()
 
 

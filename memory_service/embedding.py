@@ -5,6 +5,7 @@ torch is imported on the first text, not before: a process that embeds nothing s
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -52,6 +53,8 @@ def _load(name: str) -> Embedder:
     folder = bundled_folder() if name == BUNDLED_MODEL else None
     if folder and not (settings.ENV.rerank_model or settings.ENV.chunking_lm):  # which may be names on a hub
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # oneDNN keeps a compiled kernel for each shape of input, 1,024 of them: with texts of many lengths 100 MB more.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     from accel.embedder import Embedder
 
     # Each process of ours takes one core: there are as many processes as cores, and more threads only wait.
@@ -70,6 +73,21 @@ def warm_up() -> None:
     """Loads the model and lets its query graph settle: the first runs of a traced graph optimise it."""
     for number in range(4):
         embed_query(f"warm up, round {number}")
+
+
+def give_back_memory() -> None:
+    """What the allocator keeps of batches of many shapes goes back to the system: a long job calls it between batches.
+
+    Of 7,720 sentences 735 MB were resident without it, 662 with it, in the same time. Only glibc has it.
+    """
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@lru_cache(maxsize=1)
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def embed_texts(texts: Sequence[str]) -> Vectors:

@@ -30,6 +30,8 @@ _processes: list[Any] = []
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        return  # pytest-xdist's controller runs no test; each of its workers has a database of its own
     from memory_service import embedded
 
     _processes.append(embedded.start_redis(DATA_DIR, log=DATA_DIR / "redis.log"))

@@ -34,7 +34,10 @@ def add_arguments(parser: CommandParser) -> None:
     parser.add_argument("--retrieval", default="vector", choices=RETRIEVALS)
     parser.add_argument("--tokenizer", default="estimate", choices=TOKENIZERS, help="by which chunks are sized")
     parser.add_argument(
-        "--enrich", default="none", metavar="A,B", help=f"what stands beside a chunk's text: {', '.join(ENRICHMENTS)}"
+        "--enrich",
+        default="situated",
+        metavar="A,B",
+        help=f"what stands beside a chunk's text: {', '.join(ENRICHMENTS)}",
     )
     parser.add_argument("--metadata", default="local", choices=chunk_runs.DESCRIBERS, help="who describes the chunks")
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="give each chunk the metadata of another")

@@ -98,3 +98,11 @@ def test_it_rejects_bad_options() -> None:
             split_semantic(TEXT, embed=embed, **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="piece_tokens=500 must be a whole number from 1 to 300"):
         split_cluster_semantic(TEXT, embed=embed, piece_tokens=500)
+
+
+def test_it_compares_in_blocks_as_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(3).normal(size=(41, 8)).astype(np.float32)
+    at_once = neighbour_distances(vectors, 3)
+    monkeypatch.setattr("chunking.semantic.BLOCK", 7)
+    np.testing.assert_allclose(neighbour_distances(vectors, 3), at_once, atol=1e-9)
+    assert neighbour_distances(vectors[:1], 3).shape == (0,)
