@@ -75,12 +75,19 @@ def plot(runs: Sequence[EvaluationRun], path: Path) -> None:
     check_plot(path)
     from matplotlib.figure import Figure  # slow to load, and without pyplot it needs no display
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.add_subplot()
-    for run in runs:
+    best_first = sorted(runs, key=lambda run: -run.summary["metrics"]["all"]["recall"]["mean"])
+    for number, run in enumerate(best_first, start=1):
         x, y = (run.summary["metrics"]["all"][name] for name in ("iou", "recall"))
-        axes.errorbar(x["mean"], y["mean"], xerr=_bars(x), yerr=_bars(y), fmt="o", markersize=5, linewidth=0.8)
-        axes.annotate(label(run), (x["mean"], y["mean"]), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.errorbar(
+            x["mean"], y["mean"], xerr=_bars(x), yerr=_bars(y), elinewidth=0.8, alpha=0.25, color=f"C{number % 10}"
+        )
+        axes.plot(x["mean"], y["mean"], "o", markersize=13, color=f"C{number % 10}", label=f"{number}  {label(run)}")
+        axes.annotate(
+            str(number), (x["mean"], y["mean"]), ha="center", va="center", fontsize=8, color="white", weight="bold"
+        )
+    figure.legend(loc="outside right upper", fontsize=8, handlelength=0.8)
     axes.set_xlabel("IoU, mean with 95 % interval")
     axes.set_ylabel("recall, mean with 95 % interval")
     axes.set_title(f"{runs[0].source}: {runs[0].summary['num_questions']} questions")
