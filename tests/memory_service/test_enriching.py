@@ -195,8 +195,8 @@ def test_of_a_long_document_the_opening_and_the_surroundings_are_shown() -> None
 
 @pytest.mark.django_db
 def test_the_evaluation_measures_each_enrichment(owner: Project, folder: Any) -> None:
-    out, runs = run(folder, "--strategies", "each", "--enrich", "none,headers,prefix,tfidf,neighbours")
-    assert [found.plan["enrich"] for found in runs] == ["none", "headers", "prefix", "tfidf", "neighbours"]
+    out, runs = run(folder, "--strategies", "each", "--enrich", "none,headers,prefix,tfidf,situated")
+    assert [found.plan["enrich"] for found in runs] == ["none", "headers", "prefix", "tfidf", "situated"]
     assert "| each + tfidf |" in out
     recalls = [found.summary["metrics"]["all"]["recall"]["mean"] for found in runs]
     assert all(recall > 0.5 for recall in recalls)

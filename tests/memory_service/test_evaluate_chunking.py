@@ -21,7 +21,7 @@ from chunking.tokens import tokenized
 from chunking.types import Chunk
 from memory_service.errors import InvalidInput
 from memory_service.evaluation import chunk_report
-from memory_service.evaluation.chunk_index import TOKENIZERS, CachedEmbedder, fuse, tokenize_by
+from memory_service.evaluation.chunk_index import TOKENIZERS, CachedEmbedder, ChunkIndex, Placed, fuse, tokenize_by
 from memory_service.evaluation.chunk_sets import read_chunk_set
 from memory_service.models import EvaluationRun, EvaluationScore, Project
 from tests.conftest import ApiClient
@@ -118,7 +118,9 @@ def owner(project: Project) -> Project:
 
 
 def run(folder: Path, *args: Any) -> tuple[str, list[EvaluationRun]]:
-    """What is printed, and the runs that it made."""
+    """What is printed, and the runs that it made; with the texts' own vectors unless `args` ask for others."""
+    if "--enrich" not in args:
+        args = (*args, "--enrich", "none")
     out, before = StringIO(), set(EvaluationRun.objects.values_list("pk", flat=True))
     call_command(
         "evaluate", "chunking", str(folder), "--project", "Relocation", *map(str, args), stdout=out, stderr=StringIO()
@@ -428,3 +430,25 @@ def test_the_table_is_of_the_figures_that_are_stored() -> None:
     )
     row = chunk_report.strategies_table([found]).splitlines()[-1]
     assert row == "| a | 7 | 12 | 61 | " + " | ".join(["0.500 (0.250 to 0.750)"] * 4) + " | 0.12 |"
+
+
+@pytest.mark.django_db
+def test_it_situates_chunks_unless_told_otherwise(owner: Project, folder: Path) -> None:
+    out = StringIO()
+    call_command(
+        "evaluate", "chunking", str(folder), "--strategies", "each", "--project", "Relocation", stdout=out, stderr=out
+    )
+    assert "| each + situated |" in out.getvalue()
+
+
+def test_words_are_searched_around_a_chunk_inside_its_document_only() -> None:
+    texts = ["A pear tree.", "It is old.", "Nothing here.", "A pear again."]
+    corpora = ["one", "one", "one", "two"]
+    placed = [Placed(name, Chunk(text, 0, len(text), 3)) for name, text in zip(corpora, texts, strict=True)]
+    vectors = np.eye(4, dtype=np.float32)
+    alone = ChunkIndex(placed, vectors, texts).bm25("pear")
+    around = ChunkIndex(placed, vectors, texts, around=True).bm25("pear")
+    assert alone[1] == 0.0
+    assert around[1] > 0.0
+    assert around[2] == 0.0
+    assert around[0] > around[1]
