@@ -17,10 +17,12 @@ from .tokens import TokenizedText
 from .types import Chunk, Span
 
 Path = tuple[str, ...]
+Packed = tuple[int, int, str, Path]
+"""start, end, kind and headings of a chunk"""
 MAX_TITLE_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: a document has many, and a frozen one takes four times as long to make
 class Block:
     """start: in characters; it ends where the next begins. kind, headings: as a chunk's.
 
@@ -44,6 +46,9 @@ class Block:
 
 def common_headings(paths: Sequence[Path]) -> Path:
     """The headings that all paths begin with."""
+    first = paths[0]
+    if all(path is first for path in paths):
+        return first
     first, last = min(paths), max(paths)
     common = 0
     while common < min(len(first), len(last)) and first[common] == last[common]:
@@ -76,7 +81,13 @@ def pack(
     """
     if text.text and not blocks:
         blocks = [Block(0)]  # nothing but white space
-    return list(_Packer(text, blocks, max_tokens, min_tokens, adjust).chunks())
+    found = list(_Packer(text, blocks, max_tokens, min_tokens, adjust).chunks())
+    counts = text.count_spans([(start, end) for start, end, _, _ in found]).tolist()
+    document = text.text
+    return [
+        Chunk(document[start:end], start, end, count, kind, headings)
+        for (start, end, kind, headings), count in zip(found, counts, strict=True)
+    ]
 
 
 class _Packer:
@@ -97,10 +108,9 @@ class _Packer:
         self.spans: list[Span] = list(zip(starts, [*starts[1:], len(text.text)], strict=True)) if blocks else []
         self.counts: list[int] = text.count_spans(self.spans).tolist()
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[Packed]:
         start, tokens, members, only_glued = 0, 0, list[Block](), True
-        for index, block in enumerate(self.blocks):
-            count = self.counts[index]
+        for index, (block, count) in enumerate(zip(self.blocks, self.counts, strict=True)):
             if members and self._ends_before(index, tokens, only_glued):
                 yield self._chunk(start, self.spans[index][0], members)
                 start, tokens, members, only_glued = self.spans[index][0], 0, [], True
@@ -129,7 +139,8 @@ class _Packer:
         block = self.blocks[index]
         if block.opens and tokens >= self.min_tokens:
             return True
-        return tokens + self._needed(index) > self.max_tokens
+        needed = self._needed(index) if block.glued else self.counts[index]
+        return tokens + needed > self.max_tokens
 
     def _needed(self, index: int) -> int:
         """Tokens of the block, and of what it is glued to where both fit into a chunk."""
@@ -154,13 +165,13 @@ class _Packer:
 
         return list(walk(self.text, adjusted, start, end))
 
-    def _chunk(self, start: int, end: int, members: Sequence[Block]) -> Chunk:
-        if len(members) > 1:
-            members = [member for member in members if not member.glued] or members
+    def _chunk(self, start: int, end: int, members: Sequence[Block]) -> Packed:
+        if len(members) == 1:
+            return start, end, members[0].kind, members[0].headings
+        members = [member for member in members if not member.glued] or members
         kinds = {member.kind for member in members}
-        headings = common_headings([member.headings for member in members])
         kind = kinds.pop() if len(kinds) == 1 else "text"
-        return self.text.chunk(start, end, kind=kind, headings=headings)
+        return start, end, kind, common_headings([member.headings for member in members])
 
 
 def cut_for(block: Block, end: int, *, max_tokens: int, without_capitals: bool) -> Cut:

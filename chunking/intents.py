@@ -218,7 +218,8 @@ def key_phrases(part: str, everywhere: Counter[str]) -> list[str]:
 
     def worth(phrase: str) -> float:
         words = phrase.split()
-        rarity = sum(1.0 / (1.0 + everywhere[word] - counts[phrase]) for word in words) / len(words)
+        elsewhere = (max(0, everywhere[word] - counts[phrase]) for word in words)
+        rarity = sum(1.0 / (1.0 + times) for times in elsewhere) / len(words)
         return float(counts[phrase] * (len(words) ** 0.5) * (0.1 + rarity))
 
     kept: list[str] = []

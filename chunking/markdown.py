@@ -6,6 +6,7 @@ The blocks are CommonMark's with GitHub's tables, and front matter. Sections are
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 from .blocks import MAX_TITLE_CHARS, Block, Path, check_sizes, pack
 from .cuts import DEFAULT_MAX_TOKENS
@@ -51,11 +52,7 @@ class _Reader:
         if "\r" in text:
             text = text.replace("\r\n", " \n").replace("\r", "\n")  # as many characters as before
         self.lines = text.split("\n")
-        self.starts: list[int] = []
-        place = 0
-        for line in self.lines:
-            self.starts.append(place)
-            place += len(line) + 1
+        self.starts = list(accumulate((len(line) + 1 for line in self.lines), initial=0))
         self.at = 0
         self.blocks: list[Block] = []
         self.path: list[tuple[int, str]] = []
@@ -66,6 +63,9 @@ class _Reader:
         lines, size = self.lines, len(self.lines)
         while self.at < size:
             line = lines[self.at]
+            if not line:
+                self.at += 1
+                continue
             stripped = line.lstrip(" ")
             if not stripped or stripped.isspace():
                 self.at += 1
@@ -201,6 +201,8 @@ class _Reader:
         self.at += 1
         while self.at < len(lines):
             line = lines[self.at]
+            if not line:
+                break
             stripped = line.lstrip(" ")
             if not stripped or stripped.isspace():
                 break

@@ -140,3 +140,8 @@ def test_it_rejects_bad_options() -> None:
     ):
         with pytest.raises(ValueError, match=told):
             split_intents(TEXT, embed=embed, **options)  # type: ignore[arg-type]
+
+
+def test_it_ranks_phrases_whose_words_are_counted_more_often_than_they_are_known() -> None:
+    for known in range(7):
+        assert key_phrases("rain rain rain rain. rain", Counter({"rain": known}))[0].startswith("rain")
