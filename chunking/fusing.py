@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .enrichment import Metadata
-from .situating import base_vectors, situate
+from .situating import base_vectors, situate, unit
 from .types import Embed, Vectors
 
 MAX_TAG_CHARS = 50  # of a compacted tag
@@ -175,13 +175,6 @@ def mix(
         raise ValueError(f"content_weight={content_weight} must be between 0 and 1")
     mixed = unit(content_weight * content + (1 - content_weight) * enriched)
     return mixed if trusted is None else np.where(trusted[:, None], mixed, content)
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """(N, D) at length 1; a row of zeros stays one."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return scaled
 
 
 def described(metadata: Metadata) -> str:

@@ -512,9 +512,14 @@ COMPILERS: dict[str, Callable[[Test], Q]] = {
 
 def to_message_q(node: Filter) -> Q | None:
     """The same condition on Message, or None where a message has nothing yet that it could be asked of."""
+    return _where_all_can_be_asked(node, _message_test)
+
+
+def _where_all_can_be_asked(node: Filter, to_q: Callable[[Test], Q | None]) -> Q | None:
+    """The condition that `to_q` makes of each test, or None where it makes none of one of them."""
     if isinstance(node, Test):
-        return _message_test(node)
-    parts = [to_message_q(part) for part in node.parts]
+        return to_q(node)
+    parts = [_where_all_can_be_asked(part, to_q) for part in node.parts]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
@@ -542,15 +547,7 @@ def _message_test(test: Test) -> Q | None:
 def to_document_q(node: Filter) -> Q | None:
     """The same condition on Document, annotated with `said_at`, or None where a document has nothing that it could be
     asked of."""
-    if isinstance(node, Test):
-        return _document_test(node)
-    parts = [to_document_q(part) for part in node.parts]
-    known = [part for part in parts if part is not None]
-    if len(known) < len(parts):
-        return None
-    if node.operator == "NOT":
-        return ~_join(known, Q.OR)
-    return _join(known, node.operator) if known else Q()
+    return _where_all_can_be_asked(node, _document_test)
 
 
 def _document_test(test: Test) -> Q | None:
