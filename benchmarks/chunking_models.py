@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from accel.embedder import Embedder
+from chunking import metrics
 from chunking.chunk_score import ChunkScore, chunk_score
 from chunking.cluster_semantic import segment_similarities
 from chunking.intents import segment_relevance, utilities
@@ -106,28 +107,10 @@ def read_questions(path: Path, corpora: Iterable[str]) -> list[Question]:
         Question(
             row["corpus_id"],
             row["question"],
-            union((found["start_index"], found["end_index"]) for found in json.loads(row["references"])),
+            metrics.union((found["start_index"], found["end_index"]) for found in json.loads(row["references"])),
         )
         for row in rows
     ]
-
-
-def union(spans: Iterable[Span]) -> list[Span]:
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def size(spans: Iterable[Span]) -> int:
-    return sum(end - start for start, end in spans)
-
-
-def shared(first: Sequence[Span], second: Sequence[Span]) -> int:
-    return sum(max(0, min(b, d) - max(a, c)) for a, b in first for c, d in second)
 
 
 # Time
@@ -207,13 +190,11 @@ def of_question(
 ) -> tuple[float, float, float, float]:
     """Recall, precision, IoU and Precision-Omega."""
     nearest = [everything[row] for row in np.argsort(-cosines, kind="stable")[:NUM_CHUNKS]]
-    hit = shared(question.spans, union(chunk.span for name, chunk in nearest if name == question.corpus))
-    read, wanted = size(chunk.span for _, chunk in nearest), size(question.spans)
-    touching = union(
-        chunk.span for name, chunk in everything if name == question.corpus and shared([chunk.span], question.spans)
-    )
-    omega = shared(question.spans, touching) / size(union([*touching, *question.spans]))
-    return hit / wanted, hit / read, hit / (read + wanted - hit), omega
+    own = [chunk.span for name, chunk in nearest if name == question.corpus]
+    foreign = metrics.measure(chunk.span for name, chunk in nearest if name != question.corpus)
+    chunks = [chunk.span for name, chunk in everything if name == question.corpus]
+    found = metrics.score(question.spans, own, chunks, num_foreign_chars=foreign)
+    return found.recall, found.precision, found.iou, found.precision_omega
 
 
 def print_correlation(corpus: str, max_tokens: int, known: Sequence[tuple[ChunkScore, float]]) -> None:
